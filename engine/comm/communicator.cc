@@ -1,0 +1,159 @@
+#include "engine/comm/communicator.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace bigbigan {
+namespace {
+
+// The meeting place of N thread-ranks: a barrier that can be broken, and one staging buffer per
+// rank.
+class ThreadWorld {
+ public:
+  explicit ThreadWorld(int size) : staged(size), size_(size) {}
+
+  void arrive_and_wait() {
+    std::unique_lock lock(mutex_);
+    throw_if_broken();
+    const uint64_t phase = phase_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++phase_;
+      changed_.notify_all();
+      return;
+    }
+    changed_.wait(lock, [&] { return phase_ != phase || broken_; });
+    if (phase_ == phase) throw_if_broken();
+  }
+
+  void break_up() {
+    const std::lock_guard lock(mutex_);
+    broken_ = true;
+    changed_.notify_all();
+  }
+
+  std::vector<std::vector<std::byte>> staged;
+
+ private:
+  void throw_if_broken() const {
+    if (broken_) fail(ExitCode::kPeerLost, "communicator: another rank has failed");
+  }
+
+  int size_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int arrived_ = 0;
+  uint64_t phase_ = 0;
+  bool broken_ = false;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(ThreadWorld& world, int rank) : world_(world), rank_(rank) {}
+  [[nodiscard]] int rank() const override { return rank_; }
+  [[nodiscard]] int size() const override { return static_cast<int>(world_.staged.size()); }
+
+  void all_reduce_sum(View values) override {
+    exchange(values, [&] {
+      switch (values.dtype) {
+        case DType::kF32:
+          return sum_staged(values.as<float>(), values.elems());
+        case DType::kF64:
+          return sum_staged(values.as<double>(), values.elems());
+        case DType::kI32:
+          return sum_staged(values.as<int32_t>(), values.elems());
+        case DType::kI64:
+          return sum_staged(values.as<int64_t>(), values.elems());
+        default:
+          fail(ExitCode::kInternal, "all_reduce: no sum for {}", name_of(values.dtype));
+      }
+    });
+  }
+
+  void all_gather(ConstView send, View received) override {
+    check(received.bytes() == send.bytes() * size(),
+          "all_gather: receives {} bytes, expected {} x {}", received.bytes(), size(),
+          send.bytes());
+    exchange(send, [&] {
+      auto* out = static_cast<std::byte*>(received.data);
+      for (const auto& part : world_.staged) {
+        check(static_cast<int64_t>(part.size()) == send.bytes(),
+              "all_gather: ranks sent {} and {} bytes", part.size(), send.bytes());
+        std::memcpy(out, part.data(), part.size());
+        out += part.size();
+      }
+    });
+  }
+
+  void broadcast(View values, int root) override {
+    exchange(values, [&] {
+      std::memcpy(values.data, world_.staged[root].data(), world_.staged[root].size());
+    });
+  }
+
+  void barrier() override { world_.arrive_and_wait(); }
+
+ private:
+  // Stages this rank's bytes, waits for all, runs `read`, waits until all have read.
+  template <class Read>
+  void exchange(ConstView values, const Read& read) {
+    const auto* bytes = static_cast<const std::byte*>(values.data);
+    world_.staged[rank_].assign(bytes, bytes + values.bytes());
+    world_.arrive_and_wait();
+    read();
+    world_.arrive_and_wait();
+  }
+
+  template <class T>
+  void sum_staged(T* values, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      T sum{};
+      for (const auto& part : world_.staged) {
+        T value;
+        std::memcpy(&value, part.data() + i * sizeof(T), sizeof(T));
+        sum += value;
+      }
+      values[i] = sum;
+    }
+  }
+
+  ThreadWorld& world_;
+  int rank_;
+};
+
+}  // namespace
+
+void SelfCommunicator::all_gather(ConstView send, View received) {
+  check(received.bytes() == send.bytes(), "all_gather: receives {} bytes, expected {}",
+        received.bytes(), send.bytes());
+  std::memcpy(received.data, send.data, send.bytes());
+}
+
+void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body) {
+  check(ranks >= 1, "communicator: a world of {} ranks", ranks);
+  ThreadWorld world(ranks);
+  std::mutex mutex;
+  std::exception_ptr first;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank) {
+    threads.emplace_back([&, rank] {
+      ThreadCommunicator communicator(world, rank);
+      try {
+        body(communicator);
+      } catch (...) {
+        {
+          const std::lock_guard lock(mutex);
+          if (!first) first = std::current_exception();
+        }
+        world.break_up();
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace bigbigan

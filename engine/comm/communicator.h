@@ -1,0 +1,42 @@
+// What ranks that share one global batch say to each other. Collectives are called by all ranks in the
+// same order; sums are formed in rank order, so every rank gets the same bits on every run.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+  // values := sum over ranks; f32, f64, i32 or i64.
+  virtual void all_reduce_sum(View values) = 0;
+  // received[r] := send of rank r; `received` has shape (size, send...).
+  virtual void all_gather(ConstView send, View received) = 0;
+  virtual void broadcast(View values, int root) = 0;
+  virtual void barrier() = 0;
+};
+
+// One rank, alone.
+class SelfCommunicator final : public Communicator {
+ public:
+  [[nodiscard]] int rank() const override { return 0; }
+  [[nodiscard]] int size() const override { return 1; }
+  void all_reduce_sum(View) override {}
+  void all_gather(ConstView send, View received) override;
+  void broadcast(View, int) override {}
+  void barrier() override {}
+};
+
+// Runs body(communicator) on `ranks` host threads that form one world, and joins them. The first
+// exception of a rank is rethrown; the others are released from their collectives with an Error of kind
+// kPeerLost.
+void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body);
+
+}  // namespace bigbigan

@@ -1,0 +1,121 @@
+#include "engine/core/allocator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/common/error.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kGuardBytes = 64;
+constexpr int kGuardByte = 0xa5;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kPooled = false;
+#else
+constexpr bool kPooled = true;
+#endif
+
+// Block sizes: multiples of 64 bytes up to 4 KiB, then of 1/8 of the next power of two, so that
+// similar requests share blocks and at most 1/8 is wasted.
+int64_t rounded(int64_t bytes) {
+  int64_t step = kAlignment;
+  for (int64_t limit = 4096; bytes > limit; limit *= 2) step = limit / 4;
+  return std::max<int64_t>(kAlignment, (bytes + step - 1) / step * step);
+}
+
+}  // namespace
+
+void MemoryLedger::add(MemoryTag tag, int64_t bytes) {
+  const auto i = static_cast<size_t>(tag);
+  live[i] += bytes;
+  live_total += bytes;
+  peak[i] = std::max(peak[i], live[i]);
+  peak_total = std::max(peak_total, live_total);
+}
+
+std::string to_string(const MemoryLedger& ledger) {
+  constexpr double kMiB = 1 << 20;
+  std::string text = fmt::format("{:.1f} MiB in all", ledger.peak_total / kMiB);
+  for (size_t i = 0; i < ledger.peak.size(); ++i) {
+    if (ledger.peak[i] == 0) continue;
+    text +=
+        fmt::format(", {} {:.1f} MiB", name_of(static_cast<MemoryTag>(i)), ledger.peak[i] / kMiB);
+  }
+  return text;
+}
+
+HostAllocator::~HostAllocator() {
+  for (auto& [size, blocks] : free_) {
+    for (void* block : blocks) std::free(block);
+  }
+}
+
+void* HostAllocator::allocate(int64_t bytes, MemoryTag tag) {
+  check(bytes >= 0, "allocator: {} bytes asked for", bytes);
+  const int64_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  const bool fits = limit_bytes_ == 0 || ledger_.live_total + size <= limit_bytes_;
+  void* block = nullptr;
+  if (auto& list = free_[size]; fits && !list.empty()) {
+    block = list.back();
+    list.pop_back();
+  } else if (fits) {
+    block = std::aligned_alloc(kAlignment, size);
+  }
+  if (block == nullptr) {
+    fail(ExitCode::kSystem,
+         "out of memory: {} bytes for {} wanted; in use (peak): {}. Use a smaller train.batch or "
+         "train.micro_batch, or narrower networks",
+         bytes, name_of(tag), to_string(ledger_));
+  }
+  ledger_.add(tag, size);
+  return block;
+}
+
+void HostAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
+  const int64_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  ledger_.add(tag, -size);
+  if (kPooled) {
+    free_[size].push_back(pointer);
+  } else {
+    std::free(pointer);
+  }
+}
+
+MemoryLedger HostAllocator::ledger() const {
+  const std::lock_guard lock(mutex_);
+  return ledger_;
+}
+
+void* GuardAllocator::allocate(int64_t bytes, MemoryTag tag) {
+  auto* block = static_cast<char*>(base_.allocate(bytes + 2 * kGuardBytes, tag));
+  std::memset(block, kGuardByte, kGuardBytes);
+  std::memset(block + kGuardBytes, 0xff, bytes);
+  std::memset(block + kGuardBytes + bytes, kGuardByte, kGuardBytes);
+  return block + kGuardBytes;
+}
+
+void GuardAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
+  auto* block = static_cast<unsigned char*>(pointer) - kGuardBytes;
+  const auto intact = [](const unsigned char* guard) {
+    return std::all_of(guard, guard + kGuardBytes, [](unsigned char b) { return b == kGuardByte; });
+  };
+  if (!intact(block) || !intact(block + kGuardBytes + bytes)) {
+    ++damaged_;
+    if (abort_on_damage) {
+      fmt::print(stderr, "guard band damaged: block of {} bytes for {}\n", bytes, name_of(tag));
+      std::abort();
+    }
+  }
+  base_.release(block, bytes + 2 * kGuardBytes, tag);
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,89 @@
+// Memory for tensors: an interface with a byte ledger per tag, a caching pool, and a guard decorator.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace bigbigan {
+
+// What a block is for; the ledger and the memory plan are kept by tag.
+enum class MemoryTag : uint8_t {
+  kParameters, kGradients, kOptimizer, kBuffers, kActivations, kWorkspace, kData, kCount
+};
+
+constexpr std::string_view name_of(MemoryTag tag) {
+  constexpr std::array<std::string_view, size_t(MemoryTag::kCount)> kNames = {
+      "parameters", "gradients", "optimizer", "buffers", "activations", "workspace", "data"};
+  return kNames[static_cast<size_t>(tag)];
+}
+
+// Bytes in use now and at most, per tag and in all.
+struct MemoryLedger {
+  std::array<int64_t, size_t(MemoryTag::kCount)> live{};
+  std::array<int64_t, size_t(MemoryTag::kCount)> peak{};
+  int64_t live_total = 0;
+  int64_t peak_total = 0;
+
+  void add(MemoryTag tag, int64_t bytes);
+};
+
+// "1.2 GiB in all: parameters 0.4 GiB, ..." for messages and the memory plan; peak values.
+std::string to_string(const MemoryLedger& ledger);
+
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  // At least `bytes` bytes, 64-byte aligned; never null, also for 0 bytes. Throws Error{kSystem} with the
+  // ledger's largest tags when memory is exhausted.
+  virtual void* allocate(int64_t bytes, MemoryTag tag) = 0;
+  virtual void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept = 0;
+  [[nodiscard]] virtual MemoryLedger ledger() const = 0;
+};
+
+// Host memory from a pool of freed blocks, kept by rounded size: the same sequence of requests gets the
+// same addresses, and a step touches no fresh page after the first. Thread-safe. Under AddressSanitizer
+// nothing is pooled, so that every block keeps its red zones.
+class HostAllocator final : public Allocator {
+ public:
+  // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit.
+  explicit HostAllocator(int64_t limit_bytes = 0) : limit_bytes_(limit_bytes) {}
+  ~HostAllocator() override;
+  HostAllocator(const HostAllocator&) = delete;
+  HostAllocator& operator=(const HostAllocator&) = delete;
+
+  void* allocate(int64_t bytes, MemoryTag tag) override;
+  void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
+  [[nodiscard]] MemoryLedger ledger() const override;
+
+ private:
+  int64_t limit_bytes_;
+  mutable std::mutex mutex_;
+  MemoryLedger ledger_;
+  std::map<int64_t, std::vector<void*>> free_;
+};
+
+// Decorator for tests: fills new blocks with NaN bits (0xff) and surrounds each with guard bands that are
+// checked on release; a write outside a block aborts the process with the block's size and tag.
+class GuardAllocator final : public Allocator {
+ public:
+  explicit GuardAllocator(Allocator& base) : base_(base) {}
+  void* allocate(int64_t bytes, MemoryTag tag) override;
+  void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
+  [[nodiscard]] MemoryLedger ledger() const override { return base_.ledger(); }
+  // Guard bands found damaged so far when `abort_on_damage` is off (the harness's own test).
+  [[nodiscard]] int damaged() const { return damaged_; }
+  bool abort_on_damage = true;
+
+ private:
+  Allocator& base_;
+  int damaged_ = 0;
+};
+
+}  // namespace bigbigan

@@ -1,0 +1,48 @@
+// What every operation gets as its first argument: where it runs, where memory comes from, and what is
+// being recorded. Explicit: the engine has no globals and no thread-locals.
+#pragma once
+
+#include <utility>
+#include <variant>
+
+#include "engine/core/allocator.h"
+#include "kernels/common/dtype.h"
+#include "kernels/common/exec.h"
+
+namespace bigbigan {
+
+class Communicator;
+class Tape;
+
+// The backends of this build.
+using AnyExec = std::variant<CpuExec>;
+
+struct Context {
+  AnyExec exec;
+  Allocator* allocator = nullptr;
+  // Ranks that share a batch: batch norm statistics are taken over all of them. Null: this rank alone.
+  Communicator* comm = nullptr;
+  // Where operations record themselves; null means inference or a forward-only pass.
+  Tape* tape = nullptr;
+  // Storage of activations and parameters: f32, or f64 for checks.
+  DType dtype = DType::kF32;
+  // Batch norm uses batch statistics and spectral norm iterates. Off: stored statistics, stored u.
+  bool training = false;
+  // Batch norm folds its batch statistics into the running ones.
+  bool update_statistics = false;
+
+  // Calls launch(exec) with the exec of this context: CpuExec or CudaExec.
+  template <class Launch>
+  void run(const Launch& launch) const {
+    std::visit(launch, exec);
+  }
+
+  // The same context with another tape.
+  [[nodiscard]] Context with_tape(Tape* other) const {
+    Context copy = *this;
+    copy.tape = other;
+    return copy;
+  }
+};
+
+}  // namespace bigbigan

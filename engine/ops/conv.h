@@ -1,0 +1,33 @@
+// Convolutions, NHWC; weights KRSC: (out channels, rows, columns, in channels).
+#pragma once
+
+#include "engine/core/tape.h"
+
+namespace bigbigan {
+
+struct ConvOptions {
+  int64_t stride = 1;
+  int64_t pad = 0;    // zeros on each side, both axes
+  bool relu = false;  // y = max(conv + bias, 0), fused
+};
+
+// y (N, P, Q, K) = x (N, H, W, C) * w (K, R, S, C) + bias (K) or an empty Var; P = (H + 2 pad - R)/stride + 1.
+Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias, const ConvOptions& options);
+
+// Transposed convolution, the data gradient of a strided convolution used forwards:
+// x (N, H, W, C), w (C, R, S, K) -> y (N, (H-1) stride - 2 pad + R, ..., K); bias (K) or an empty Var.
+Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+                      const ConvOptions& options);
+
+// Note [Exact rewrites]: identities of linear maps that save arithmetic (performance: a third of the FLOPs).
+//  (a) nearest 2x upsample, then 3x3 pad 1      = transposed 4x4, stride 2, pad 1
+//  (b) 3x3 pad 1, then 2x2 average pool         = 4x4, stride 2, pad 1
+//  (c) a 1x1 convolution commutes with both.
+// The folded weights are linear in the 3x3 weights, which stay the parameters.
+
+// (a): w (K, 3, 3, C) -> v (C, 4, 4, K) for conv2d_transposed; flip(w) convolved with ones(2, 2).
+Var fold_upsample_weight(const Context& ctx, const Var& w);
+// (b): w (K, 3, 3, C) -> v (K, 4, 4, C) for conv2d; w convolved with ones(2, 2) / 4.
+Var fold_avg_pool_weight(const Context& ctx, const Var& w);
+
+}  // namespace bigbigan

@@ -1,0 +1,29 @@
+// Differentiable element-wise operations. Shapes of operands are equal unless said; errors: kInternal.
+#pragma once
+
+#include "engine/core/tape.h"
+
+namespace bigbigan {
+
+// max(x, 0)
+Var relu(const Context& ctx, const Var& x);
+Var tanh(const Context& ctx, const Var& x);
+// log(1 + e^x), without overflow
+Var softplus(const Context& ctx, const Var& x);
+Var add(const Context& ctx, const Var& a, const Var& b);
+// x * factor
+Var scale(const Context& ctx, const Var& x, double factor);
+// x + gamma * y with a learned scalar gamma (1): the residual of the attention block.
+Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y);
+// x (..., C) + bias (C)
+Var add_bias(const Context& ctx, const Var& x, const Var& bias);
+// a (..., Ca), b (..., Cb) with equal leading axes -> (..., Ca + Cb)
+Var concat_features(const Context& ctx, const Var& a, const Var& b);
+// a (Na, ...), b (Nb, ...) -> (Na + Nb, ...)
+Var concat_batch(const Context& ctx, const Var& a, const Var& b);
+// x (..., C) -> (..., end - begin): features [begin, end) of the last axis
+Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end);
+// Same elements, another shape; shares memory.
+Var reshape(const Context& ctx, const Var& x, const Shape& shape);
+
+}  // namespace bigbigan

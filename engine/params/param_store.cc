@@ -1,0 +1,148 @@
+#include "engine/params/param_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/params/init.h"
+#include "kernels/common/dispatch.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int64_t kPadElems = 16;  // 64 bytes of f32
+
+int64_t padded(int64_t elems) { return (elems + kPadElems - 1) / kPadElems * kPadElems; }
+
+void write_doubles(const Tensor& target, std::span<const double> values) {
+  dispatch_real("initialize", target.dtype(), [&]<class T>(TypeTag<T>) {
+    std::transform(values.begin(), values.end(), target.as<T>(),
+                   [](double v) { return static_cast<T>(v); });
+  });
+}
+
+// Calls move(source index in KRSC, index in OIHW) for every element.
+template <class Move>
+void for_each_conv_element(const Shape& s, const Move& move) {
+  int64_t krsc = 0;
+  for (int64_t k = 0; k < s[0]; ++k)
+    for (int64_t r = 0; r < s[1]; ++r)
+      for (int64_t q = 0; q < s[2]; ++q)
+        for (int64_t c = 0; c < s[3]; ++c) move(krsc++, ((k * s[3] + c) * s[1] + r) * s[2] + q);
+}
+
+}  // namespace
+
+Var Param::operator()(const Context& ctx) const { return store->var(ctx, index); }
+const Shape& Param::shape() const { return store->entry(index).shape; }
+Tensor Buffer::operator()(const Context& ctx) const { return store->buffer(ctx, index); }
+
+Param ParamStore::add(std::string name, const Shape& shape, Init init, ParamLayout layout) {
+  check(!value, "{}: {} declared after allocate()", name_, name);
+  check(std::none_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; }),
+        "{}: {} declared twice", name_, name);
+  entries_.push_back({std::move(name), shape, layout, init, elems_});
+  elems_ += padded(shape.elems());
+  return {this, static_cast<int>(entries_.size()) - 1};
+}
+
+Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial) {
+  check(!value, "{}: buffer {} declared after allocate()", name_, name);
+  int64_t& elems = kind == BufferKind::kStatistics ? statistics_elems_ : directions_elems_;
+  buffer_entries_.push_back({std::move(name), shape, kind, initial, elems});
+  elems += padded(shape.elems());
+  return {this, static_cast<int>(buffer_entries_.size()) - 1};
+}
+
+void ParamStore::allocate(const Context& ctx, bool training) {
+  const auto flat = [&](int64_t elems, MemoryTag tag) {
+    return Tensor::zeros(ctx, {elems}, ctx.dtype, tag);
+  };
+  value = flat(elems_, MemoryTag::kParameters);
+  statistics = flat(statistics_elems_, MemoryTag::kBuffers);
+  directions = flat(directions_elems_, MemoryTag::kBuffers);
+  if (!training) return;
+  grad = flat(elems_, MemoryTag::kGradients);
+  adam_m = flat(elems_, MemoryTag::kOptimizer);
+  adam_v = flat(elems_, MemoryTag::kOptimizer);
+  ema = flat(elems_, MemoryTag::kOptimizer);
+  ema_statistics = flat(statistics_elems_, MemoryTag::kBuffers);
+}
+
+void ParamStore::initialize(uint64_t seed) {
+  for (const Entry& e : entries_) {
+    std::vector<double> values(e.shape.elems(), e.init == Init::kOnes ? 1.0 : 0.0);
+    if (e.init == Init::kOrthogonal) {
+      const int64_t rows = e.shape[0];
+      values = orthogonal(seed, e.name, rows, e.shape.elems() / std::max<int64_t>(rows, 1));
+    }
+    write_doubles(of(value, e), values);
+  }
+  for (const BufferEntry& e : buffer_entries_) {
+    const auto values = e.kind == BufferKind::kDirection
+                            ? orthogonal(seed, e.name, 1, e.shape.elems())
+                            : std::vector<double>(e.shape.elems(), e.initial);
+    write_doubles(of(e, false), values);
+  }
+  if (ema) reset_ema();
+}
+
+void ParamStore::reset_ema() {
+  std::memcpy(ema.view().data, value.view().data, value.view().bytes());
+  std::memcpy(ema_statistics.view().data, statistics.view().data, statistics.view().bytes());
+}
+
+int64_t ParamStore::parameter_count() const { return parameter_count(""); }
+
+int64_t ParamStore::parameter_count(std::string_view prefix) const {
+  int64_t count = 0;
+  for (const Entry& e : entries_) {
+    if (e.name.starts_with(prefix)) count += e.shape.elems();
+  }
+  return count;
+}
+
+Tensor ParamStore::of(const Tensor& flat, const Entry& entry) const {
+  return flat.slice(entry.offset, entry.offset + entry.shape.elems()).reshape(entry.shape);
+}
+
+Tensor ParamStore::of(const BufferEntry& entry, bool averaged) const {
+  const Tensor& flat = entry.kind == BufferKind::kDirection ? directions
+                       : averaged                           ? ema_statistics
+                                                            : statistics;
+  return flat.slice(entry.offset, entry.offset + entry.shape.elems()).reshape(entry.shape);
+}
+
+Var ParamStore::var(const Context& ctx, int index) {
+  const Entry& e = entries_[index];
+  const Tensor current = of(use_ema ? ema : value, e);
+  if (ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
+  check(static_cast<bool>(grad) && !use_ema, "{}: allocated without gradients", name_);
+  return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, index);
+}
+
+Tensor ParamStore::buffer(const Context&, int index) const {
+  return of(buffer_entries_[index], use_ema);
+}
+
+void krsc_to_oihw(const Shape& shape, const void* krsc, void* oihw, size_t element_bytes) {
+  const auto* from = static_cast<const char*>(krsc);
+  auto* to = static_cast<char*>(oihw);
+  for_each_conv_element(shape, [&](int64_t memory, int64_t file) {
+    std::memcpy(to + file * element_bytes, from + memory * element_bytes, element_bytes);
+  });
+}
+
+void oihw_to_krsc(const Shape& shape, const void* oihw, void* krsc, size_t element_bytes) {
+  const auto* from = static_cast<const char*>(oihw);
+  auto* to = static_cast<char*>(krsc);
+  for_each_conv_element(shape, [&](int64_t memory, int64_t file) {
+    std::memcpy(to + memory * element_bytes, from + file * element_bytes, element_bytes);
+  });
+}
+
+Shape file_shape(const ParamStore::Entry& entry) {
+  const Shape& s = entry.shape;
+  return entry.layout == ParamLayout::kConvolution ? Shape{s[0], s[3], s[1], s[2]} : s;
+}
+
+}  // namespace bigbigan

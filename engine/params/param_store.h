@@ -1,0 +1,122 @@
+// The parameters and buffers of one optimiser group (G, E or D) as flat arrays.
+//
+// Optimiser, moving average, norms, all-reduce and checkpoint are single passes over flat spans; every
+// entry is addressed by name outside and by a handle inside. Names and file shapes: docs/parameters.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/tape.h"
+
+namespace bigbigan {
+
+enum class Init : uint8_t { kOrthogonal, kZeros, kOnes };
+
+// How a parameter lies in memory and in files.
+enum class ParamLayout : uint8_t {
+  kPlain,        // the same in both
+  kConvolution,  // KRSC in memory, OIHW in files
+};
+
+// What a buffer means for the moving average of weights.
+enum class BufferKind : uint8_t {
+  kStatistics,  // averaged like a weight: running mean and variance
+  kDirection,   // shared, never averaged (averaged unit vectors shrink): spectral norm's u
+};
+
+class ParamStore;
+
+// A parameter or buffer of a store; cheap to copy, owns nothing.
+struct Param {
+  ParamStore* store = nullptr;
+  int index = -1;
+
+  [[nodiscard]] explicit operator bool() const { return store != nullptr; }
+  // The value for use in a forward pass: a leaf when ctx.tape watches the store, else a constant.
+  [[nodiscard]] Var operator()(const Context& ctx) const;
+  [[nodiscard]] const Shape& shape() const;
+};
+struct Buffer {
+  ParamStore* store = nullptr;
+  int index = -1;
+
+  [[nodiscard]] Tensor operator()(const Context& ctx) const;
+};
+
+class ParamStore {
+ public:
+  struct Entry {
+    std::string name;
+    Shape shape;  // in memory
+    ParamLayout layout = ParamLayout::kPlain;
+    Init init = Init::kZeros;
+    int64_t offset = 0;  // elements into the flat arrays
+  };
+  struct BufferEntry {
+    std::string name;
+    Shape shape;
+    BufferKind kind = BufferKind::kStatistics;
+    double initial = 0;
+    int64_t offset = 0;
+  };
+
+  explicit ParamStore(std::string name) : name_(std::move(name)) {}
+  ParamStore(const ParamStore&) = delete;
+  ParamStore& operator=(const ParamStore&) = delete;
+
+  // Declaring; all before allocate(). Throws Error{kInternal} for a name declared twice.
+  Param add(std::string name, const Shape& shape, Init init, ParamLayout layout = ParamLayout::kPlain);
+  Buffer add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial);
+
+  // Makes the flat arrays in ctx.dtype. `training` adds gradient, Adam moments and moving averages.
+  void allocate(const Context& ctx, bool training);
+  // Initial values by name and seed: the same whatever the order of declaration or the number of ranks.
+  void initialize(uint64_t seed);
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] std::span<const Entry> entries() const { return entries_; }
+  [[nodiscard]] std::span<const BufferEntry> buffer_entries() const { return buffer_entries_; }
+  // Number of parameters, padding not counted.
+  [[nodiscard]] int64_t parameter_count() const;
+  // Number of parameters whose name starts with `prefix`.
+  [[nodiscard]] int64_t parameter_count(std::string_view prefix) const;
+
+  // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated.
+  Tensor value, grad, adam_m, adam_v, ema;
+  Tensor statistics, ema_statistics;  // buffers of kind kStatistics
+  Tensor directions;                  // buffers of kind kDirection: live and averaged model share them
+
+  // The part of a flat array that belongs to an entry, in its memory shape.
+  [[nodiscard]] Tensor of(const Tensor& flat, const Entry& entry) const;
+  // A buffer of the live model, or of the averaged one.
+  [[nodiscard]] Tensor of(const BufferEntry& entry, bool averaged) const;
+
+  Var var(const Context& ctx, int index);
+  Tensor buffer(const Context& ctx, int index) const;
+  // Starts the moving averages anew from the live weights and statistics.
+  void reset_ema();
+  [[nodiscard]] const Entry& entry(int index) const { return entries_[index]; }
+
+  // Forward passes read the moving averages instead of the live weights and statistics.
+  bool use_ema = false;
+  // Backward passes add to the gradients already there (micro-batches) instead of overwriting them.
+  bool accumulate_gradients = false;
+
+ private:
+  std::string name_;
+  std::vector<Entry> entries_;
+  std::vector<BufferEntry> buffer_entries_;
+  int64_t elems_ = 0;
+  int64_t statistics_elems_ = 0;
+  int64_t directions_elems_ = 0;
+};
+
+// OIHW <-> KRSC, element by element; `shape` is the memory shape (K, R, S, C).
+void krsc_to_oihw(const Shape& shape, const void* krsc, void* oihw, size_t element_bytes);
+void oihw_to_krsc(const Shape& shape, const void* oihw, void* krsc, size_t element_bytes);
+// (K, C, R, S) for a convolution, the memory shape otherwise.
+Shape file_shape(const ParamStore::Entry& entry);
+
+}  // namespace bigbigan

@@ -1,0 +1,54 @@
+// A fixed set of worker threads behind ParallelRunner.
+//
+// Chunks are handed out dynamically through one atomic counter, so a thread that was preempted delays
+// only the chunk it holds. Nobody spins for long: waiting is a short bounded spin, then a futex wait.
+// The calling thread works too. One job at a time; `run` may be called from one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "kernels/common/exec.h"
+
+namespace bigbigan {
+
+class ThreadPool final : public ParallelRunner {
+ public:
+  // `threads` >= 1 counts the caller: ThreadPool(1) starts no thread.
+  explicit ThreadPool(int threads);
+  ~ThreadPool() override;
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Rethrows the first exception that a chunk threw, after all chunks have ended.
+  void run(int64_t n, void (*body)(void* self, int64_t chunk), void* self) override;
+  [[nodiscard]] int threads() const override { return static_cast<int>(workers_.size()) + 1; }
+
+ private:
+  struct Job {
+    void (*body)(void*, int64_t) = nullptr;
+    void* self = nullptr;
+    int64_t n = 0;
+  };
+  void work_loop();
+  void take_chunks(const Job& job);
+
+  std::vector<std::thread> workers_;
+  Job job_;
+  std::atomic<int64_t> next_chunk_{0};
+  std::atomic<uint32_t> generation_{0};  // bumped to start a job
+  std::atomic<int> busy_{0};             // workers that have not finished the current job
+  std::atomic<bool> stop_{false};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+};
+
+// Cores this process may use: the smaller of its CPU affinity and its cgroup quota, at least 1.
+int usable_cores();
+
+}  // namespace bigbigan

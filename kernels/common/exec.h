@@ -1,0 +1,59 @@
+// Where and how a launcher runs: the first argument of every kernel launcher.
+//
+// Each op is an overload set on these types: no registry, no macro, no virtual function. A forgotten
+// backend is a link error. Both are PODs passed by reference and copied freely.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace bigbigan {
+
+// Runs body(self, chunk) for every chunk in [0, n), in any order, on any thread, and returns when all
+// have run. Each chunk runs exactly once. Implemented by ThreadPool (engine/util/thread_pool.h).
+class ParallelRunner {
+ public:
+  virtual ~ParallelRunner() = default;
+  virtual void run(int64_t n, void (*body)(void* self, int64_t chunk), void* self) = 0;
+  [[nodiscard]] virtual int threads() const = 0;
+};
+
+// CPU execution. `parallel == nullptr` means the calling thread alone.
+//
+// Note [Fixed chunks]: results must not depend on the number of threads. Work is therefore cut into
+// chunks whose bounds depend on the problem only, never on `threads()`, and partial results are
+// combined in chunk order.
+struct CpuExec {
+  ParallelRunner* parallel = nullptr;
+
+  // body(chunk) for chunk in [0, n), in parallel.
+  template <class Body>
+  void for_chunks(int64_t n, const Body& body) const {
+    if (n <= 0) return;
+    if (parallel == nullptr || n == 1) {
+      for (int64_t i = 0; i < n; ++i) body(i);
+      return;
+    }
+    parallel->run(
+        n, [](void* self, int64_t i) { (*static_cast<const Body*>(self))(i); },
+        const_cast<void*>(static_cast<const void*>(&body)));
+  }
+
+  // body(begin, end) over [0, n) in fixed chunks of `grain` elements, in parallel.
+  template <class Body>
+  void for_range(int64_t n, int64_t grain, const Body& body) const {
+    if (n <= 0) return;
+    const int64_t chunks = (n + grain - 1) / grain;
+    for_chunks(chunks, [&](int64_t c) {
+      const int64_t begin = c * grain;
+      body(begin, begin + grain < n ? begin + grain : n);
+    });
+  }
+};
+
+// Elements per chunk of a memory-bound element-wise loop: large enough to hide the hand-over, small
+// enough that two threads share a 64k-element tensor.
+inline constexpr int64_t kElementGrain = 16384;
+
+}  // namespace bigbigan

@@ -1,0 +1,153 @@
+#include "models/bigbigan/config.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "kernels/common/error.h"
+
+namespace bigbigan {
+namespace {
+
+// BigGAN's tables by resolution (BigGAN-PyTorch `G_arch`, `D_arch`; spec of the 32x32 row: its
+// CIFAR form).
+struct Table {
+  int64_t resolution;
+  std::vector<int64_t> g, d;
+  int64_t d_downs, g_attention, d_attention;
+};
+
+const std::vector<Table>& tables() {
+  static const std::vector<Table> kTables = {
+      {32, {4, 4, 4, 4}, {4, 4, 4, 4}, 2, 0, 0},
+      {64, {16, 16, 8, 4, 2}, {1, 2, 4, 8, 16}, 4, 32, 32},
+      {128, {16, 16, 8, 4, 2, 1}, {1, 2, 4, 8, 16, 16}, 5, 64, 64},
+      {256, {16, 16, 8, 8, 4, 2, 1}, {1, 2, 4, 8, 8, 16, 16}, 6, 128, 64},
+  };
+  return kTables;
+}
+
+// Units per stage of the ResNets; resnet26 and resnet14 are the light forms for 32x32 images.
+const std::vector<std::pair<std::string, std::vector<int64_t>>>& bottleneck_encoders() {
+  static const std::vector<std::pair<std::string, std::vector<int64_t>>> kEncoders = {
+      {"resnet14", {1, 1, 1, 1}},
+      {"resnet26", {2, 2, 2, 2}},
+      {"resnet50", {3, 4, 6, 3}},
+      {"resnet101", {3, 4, 23, 3}},
+  };
+  return kEncoders;
+}
+
+class Problems {
+ public:
+  template <class... Args>
+  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) {
+    if (!holds) text_ += "\n  " + fmt::format(format, std::forward<Args>(args)...);
+  }
+  void throw_if_any() const {
+    if (!text_.empty()) fail(ExitCode::kConfig, "model configuration does not fit:{}", text_);
+  }
+
+ private:
+  std::string text_;
+};
+
+std::vector<int64_t> times(const std::vector<int64_t>& multipliers, int64_t width) {
+  std::vector<int64_t> channels;
+  for (int64_t m : multipliers) channels.push_back(m * width);
+  return channels;
+}
+
+void resolve_gan(const ModelConfig& c, Architecture& a, Problems& problems) {
+  const Table* table = nullptr;
+  for (const Table& t : tables()) {
+    if (t.resolution == c.resolution) table = &t;
+  }
+  problems.require(table != nullptr, "model.resolution is {}, expected 32, 64, 128 or 256",
+                   c.resolution);
+  if (table == nullptr) return;
+  a.g_channels = c.g_channels.empty() ? times(table->g, c.g_width) : c.g_channels;
+  a.d_channels = c.d_channels.empty() ? times(table->d, c.d_width) : c.d_channels;
+  a.g_attention = c.g_attention < 0 ? table->g_attention : c.g_attention;
+  a.d_attention = c.d_attention < 0 ? table->d_attention : c.d_attention;
+
+  const auto blocks = static_cast<int64_t>(a.g_channels.size()) - 1;
+  problems.require(blocks >= 1 && (4LL << blocks) == c.resolution,
+                   "model.g_channels has {} entries, expected {} for {}x{} images (blocks + 1)",
+                   a.g_channels.size(), static_cast<int64_t>(std::log2(c.resolution / 4)) + 1,
+                   c.resolution, c.resolution);
+  problems.require(
+      blocks >= 1 && c.z_dim % (blocks + 1) == 0,
+      "model.z_dim is {}, expected a multiple of {} (one chunk for the first layer and each of "
+      "the {} blocks)",
+      c.z_dim, blocks + 1, blocks);
+  a.z_chunk = blocks >= 1 ? c.z_dim / (blocks + 1) : 0;
+  // Own channel lists shrink the image to 4x4, but the last block never does.
+  const auto max_downs = static_cast<int64_t>(std::log2(c.resolution / 4));
+  a.d_downs = c.d_channels.empty()
+                  ? table->d_downs
+                  : std::min<int64_t>(max_downs, static_cast<int64_t>(a.d_channels.size()) - 1);
+  const auto attends = [&](const char* key, int64_t at, int64_t lowest) {
+    problems.require(at == 0 || (at >= lowest && at < c.resolution && (at & (at - 1)) == 0),
+                     "{} is {}, expected 0 or a power of two in [{}, {})", key, at, lowest,
+                     c.resolution);
+  };
+  attends("model.g_attention", a.g_attention, 8);
+  attends("model.d_attention", a.d_attention, c.resolution >> a.d_downs);
+}
+
+void resolve_encoder(const ModelConfig& c, Architecture& a, Problems& problems) {
+  a.encoder_resolution = c.encoder_resolution == 0 ? c.resolution : c.encoder_resolution;
+  const int64_t factor = a.encoder_resolution / c.resolution;
+  problems.require(
+      factor * c.resolution == a.encoder_resolution && (factor == 1 || factor == 2 || factor == 4),
+      "model.encoder_resolution is {}, expected 1, 2 or 4 times model.resolution {}",
+      a.encoder_resolution, c.resolution);
+  a.small_stem = a.encoder_resolution <= 32;
+  if (c.encoder == "basic") {
+    a.bottleneck = false;
+    a.stage_channels = c.encoder_channels;
+    a.stage_units.assign(a.stage_channels.size(), 1);
+    problems.require(!a.stage_channels.empty(),
+                     "model.encoder_channels is empty, expected the channels of each stage of the "
+                     "basic encoder");
+    if (!a.stage_channels.empty()) a.stem_channels = a.stage_channels[0];
+    return;
+  }
+  problems.require(c.encoder_channels.empty(),
+                   "model.encoder_channels is for model.encoder = \"basic\"; "
+                   "the width of {} is model.encoder_width",
+                   c.encoder);
+  for (const auto& [name, units] : bottleneck_encoders()) {
+    if (name == c.encoder) a.stage_units = units;
+  }
+  problems.require(
+      !a.stage_units.empty(),
+      "model.encoder is \"{}\", expected resnet14, resnet26, resnet50, resnet101 or basic",
+      c.encoder);
+  const double stem = 64 * c.encoder_width;
+  problems.require(stem >= 4 && stem == std::floor(stem),
+                   "model.encoder_width is {}, expected a multiple of 1/64 of at least 1/16",
+                   c.encoder_width);
+  a.stem_channels = static_cast<int64_t>(stem);
+  for (int64_t m : {4, 8, 16, 32}) a.stage_channels.push_back(m * a.stem_channels);
+}
+
+}  // namespace
+
+Architecture architecture(const ModelConfig& config) {
+  Architecture result;
+  Problems problems;
+  resolve_gan(config, result, problems);
+  resolve_encoder(config, result, problems);
+  problems.require(
+      config.loss_x || config.loss_z || config.loss_xz,
+      "model.loss_x, model.loss_z and model.loss_xz are all off, expected one at least");
+  problems.require(
+      config.prior == "normal" || !config.encoder_stochastic,
+      "model.prior = \"uniform\" needs model.encoder_stochastic = false (z = tanh(linear))");
+  problems.throw_if_any();
+  return result;
+}
+
+}  // namespace bigbigan

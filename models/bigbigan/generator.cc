@@ -1,0 +1,70 @@
+#include "models/bigbigan/generator.h"
+
+#include <cstring>
+
+#include "engine/ops/elementwise.h"
+#include "engine/ops/linear.h"
+#include "engine/ops/spatial.h"
+
+namespace bigbigan {
+
+Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamStore& store)
+    : spectral_(config.sn_eps),
+      rewrites_(config.rewrites),
+      z_chunk_(arch.z_chunk),
+      first_channels_(arch.g_channels[0]),
+      attention_resolution_(arch.g_attention) {
+  const Scope scope{store, "generator", &spectral_};
+  const BatchNormOptions bn{.eps = config.g_bn_eps, .momentum = config.bn_momentum, .relu = true};
+  shared_ = (scope / "shared").param("weight", {1, config.embed_dim}, Init::kOrthogonal);
+  linear_ = Linear(scope / "linear", z_chunk_, 16 * first_channels_);
+  const int64_t condition = z_chunk_ + config.embed_dim;
+  for (size_t i = 0; i + 1 < arch.g_channels.size(); ++i) {
+    const int64_t in = arch.g_channels[i], out = arch.g_channels[i + 1];
+    const Scope block = scope / ("block_" + std::to_string(i));
+    blocks_.push_back({.bn_1 = ConditionalBatchNorm(block / "bn_1", in, condition, bn),
+                       .bn_2 = ConditionalBatchNorm(block / "bn_2", out, condition, bn),
+                       .conv_1 = Conv2d(block / "conv_1", in, out, 3, true),
+                       .conv_2 = Conv2d(block / "conv_2", out, out, 3, true),
+                       .conv_sc = Conv2d(block / "conv_sc", in, out, 1, true)});
+    if (attention_resolution_ == (8LL << i)) attention_ = Attention(scope / "attention", out);
+  }
+  const int64_t last = arch.g_channels.back();
+  output_bn_ = BatchNorm(scope / "output_bn", last, bn);
+  output_conv_ = Conv2d(scope / "output_conv", last, config.image_channels, 3, true);
+}
+
+Var Generator::operator()(const Context& ctx, const PreparedWeights& prepared, const Var& z) const {
+  const int64_t n = z.shape()[0];
+  const Tensor labels = Tensor::zeros(ctx, {n}, DType::kI32);  // one class
+  const Var shared = embedding(ctx, shared_(ctx), labels);
+  const auto chunk = [&](int64_t i) {
+    return slice_features(ctx, z, i * z_chunk_, (i + 1) * z_chunk_);
+  };
+  Var x = reshape(ctx, linear_(ctx, prepared, chunk(0)), {n, 4, 4, first_channels_});
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Var condition = concat_features(ctx, chunk(static_cast<int64_t>(i) + 1), shared);
+    x = block(ctx, prepared, blocks_[i], x, condition);
+    if (attention_ && x.shape()[1] == attention_resolution_) x = attention_(ctx, prepared, x);
+  }
+  return tanh(ctx, output_conv_(ctx, prepared, output_bn_(ctx, x)));
+}
+
+Var Generator::block(const Context& ctx, const PreparedWeights& prepared, const Block& b,
+                     const Var& x, const Var& condition) const {
+  // Note [Redundant bias]: batch norm follows conv_1 and takes any constant out again, so the bias
+  // has no gradient. Adam would turn the rounding noise of that zero into steps of full size: it
+  // gets none.
+  const Context constant = ctx.with_tape(nullptr);
+  const Var weight = b.conv_1.weight(ctx, prepared);
+  const Var bias = b.conv_1.bias(constant);
+  Var h = b.bn_1(ctx, prepared, x, condition, !rewrites_);
+  h = rewrites_ ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), bias,
+                                    {.stride = 2, .pad = 1})
+                : conv2d(ctx, h, weight, bias, {.pad = 1});
+  h = b.conv_2(ctx, prepared, b.bn_2(ctx, prepared, h, condition, false));
+  if (rewrites_) return add_upsampled(ctx, h, b.conv_sc(ctx, prepared, x));
+  return add(ctx, h, b.conv_sc(ctx, prepared, upsample2x(ctx, x)));
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,28 @@
+// A model's weights, moving averages and optimiser state as named file tensors, and back.
+// Names and shapes: docs/parameters.md. Convolution weights are OIHW in files.
+#pragma once
+
+#include "engine/io/safetensors.h"
+#include "models/bigbigan/bigbigan.h"
+
+namespace bigbigan {
+
+enum class WeightSet : uint8_t {
+  kLive,   // weights and buffers
+  kEma,    // moving averages of both; u as in the live model
+  kAdam,   // first and second moments: "<name>.m", "<name>.v"
+};
+
+// Copies of the tensors of `set`, owned by `storage` for as long as the entries are used.
+struct ExportedWeights {
+  std::vector<NamedTensor> tensors;
+  std::vector<std::vector<std::byte>> storage;
+};
+ExportedWeights export_weights(BigBiGAN& model, WeightSet set);
+
+// Fills `set` from a file, converting f32 <-> f64. Throws Error{kConfig} listing names that are missing or of
+// another shape (the file belongs to another configuration); names the model does not have are listed too
+// unless `allow_extra`. Stores that are not allocated for `set` are an internal error.
+void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra);
+
+}  // namespace bigbigan

@@ -1,0 +1,49 @@
+# Build options and the one set of compiler flags (two sets would break the one-definition rule for
+# inline templates).
+set(BIGBIGAN_CUDA OFF CACHE STRING "CUDA backend: OFF")
+set(BIGBIGAN_SANITIZE none CACHE STRING "Sanitizer: none, address, thread, fuzz")
+set_property(CACHE BIGBIGAN_CUDA PROPERTY STRINGS OFF)
+set_property(CACHE BIGBIGAN_SANITIZE PROPERTY STRINGS none address thread fuzz)
+set(BIGBIGAN_CPU_ARCH x86-64-v3 CACHE STRING "-march of the build: x86-64-v3 is AVX2 and FMA")
+
+if(NOT BIGBIGAN_CUDA STREQUAL OFF)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=${BIGBIGAN_CUDA}: only OFF is supported by this version")
+endif()
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1")  # asserts stay on: no NDEBUG
+
+add_compile_options(-Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers
+                    -fno-math-errno -ffp-contract=fast)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  add_compile_options(-march=${BIGBIGAN_CPU_ARCH})
+endif()
+include_directories(${CMAKE_SOURCE_DIR})
+
+if(BIGBIGAN_SANITIZE STREQUAL address)
+  add_compile_options(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(BIGBIGAN_SANITIZE STREQUAL thread)
+  add_compile_options(-O1 -fsanitize=thread)
+  add_link_options(-fsanitize=thread)
+elseif(BIGBIGAN_SANITIZE STREQUAL fuzz)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    message(FATAL_ERROR "BIGBIGAN_SANITIZE=fuzz needs clang++ (libFuzzer)")
+  endif()
+  add_compile_options(-O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=address,undefined)
+elseif(NOT BIGBIGAN_SANITIZE STREQUAL none)
+  message(FATAL_ERROR "BIGBIGAN_SANITIZE=${BIGBIGAN_SANITIZE}: expected none, address, thread or fuzz")
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 ${CCACHE})
+endif()

@@ -1,0 +1,122 @@
+#include "train/step.h"
+
+#include <cmath>
+
+#include "engine/comm/communicator.h"
+#include "engine/ops/image.h"
+#include "engine/ops/random.h"
+#include "engine/optim/adam.h"
+#include "kernels/common/dispatch.h"
+
+namespace bigbigan {
+namespace {
+
+double scalar(const Tensor& t, int64_t i) {
+  double value = 0;
+  dispatch_real("report", t.dtype(),
+                [&]<class T>(TypeTag<T>) { value = static_cast<double>(t.as<T>()[i]); });
+  return value;
+}
+
+Tensor scalar_i64(const Context& ctx, int64_t value) {
+  Tensor t = Tensor::zeros(ctx, {1}, DType::kI64);
+  *t.as<int64_t>() = value;
+  return t;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context& ctx)
+    : config_(config),
+      model_(model),
+      ctx_(ctx),
+      skip_(Tensor::zeros(ctx, {1}, DType::kI32, MemoryTag::kOptimizer)),
+      d_updates_(scalar_i64(ctx, 0)),
+      eg_updates_(scalar_i64(ctx, 0)),
+      norm_g_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
+      norm_e_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
+      norm_d_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)) {
+  check(ctx.tape == nullptr, "training step: the context has a tape");
+}
+
+void TrainingStep::set_updates(int64_t d, int64_t eg) {
+  *d_updates_.as<int64_t>() = d;
+  *eg_updates_.as<int64_t>() = eg;
+}
+
+void TrainingStep::begin() { *skip_.as<int32_t>() = 0; }
+
+StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
+  const auto seed = static_cast<uint64_t>(config_.train.seed);
+  const Tensor first = scalar_i64(ctx_, batch.first_sample);
+  const Shape shape{batch.pixels.shape()[0], config_.model.z_dim};
+  StepInputs in;
+  in.x = normalize_image(ctx_, batch.pixels, batch.flip);
+  in.z = config_.model.prior == "uniform"
+             ? random_uniform(ctx_, {seed, RandomStream::kLatent}, first, shape)
+             : random_normal(ctx_, {seed, RandomStream::kLatent}, first, shape);
+  if (config_.model.encoder_stochastic) {
+    in.eps = random_normal(ctx_, {seed, RandomStream::kEncoderNoise}, first, shape);
+  }
+  in.global_batch = batch.global_batch;
+  return in;
+}
+
+void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
+  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(store.grad.view());
+  sum_of_squares(ctx_, store.grad, squared_norm, skip_);
+}
+
+void TrainingStep::adam(ParamStore& store, const Tensor& updates, double lr) {
+  const AdamOptions options{.lr = lr, .beta1 = config_.optim.beta1, .beta2 = config_.optim.beta2,
+                            .eps = config_.optim.eps};
+  adam_update(ctx_, store.value, store.grad, store.adam_m, store.adam_v, updates, skip_, options);
+}
+
+void TrainingStep::discriminator_update(const StepInputs& in) {
+  d_terms_ = model_.discriminator_gradients(ctx_, in);
+  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
+  reduce(model_.d_store, norm_d_);
+  ++*d_updates_.as<int64_t>();
+  adam(model_.d_store, d_updates_, config_.optim.d_lr);
+}
+
+void TrainingStep::encoder_generator_update(const StepInputs& in) {
+  eg_terms_ = model_.encoder_generator_gradients(ctx_, in);
+  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
+  reduce(model_.g_store, norm_g_);
+  if (model_.encoder) reduce(model_.e_store, norm_e_);
+  ++*eg_updates_.as<int64_t>();
+  adam(model_.g_store, eg_updates_, config_.optim.g_lr);
+  if (model_.encoder) adam(model_.e_store, eg_updates_, config_.optim.e_lr);
+}
+
+void TrainingStep::discriminator_update(const ImageBatch& batch) { discriminator_update(inputs(batch)); }
+
+void TrainingStep::encoder_generator_update(const ImageBatch& batch) {
+  encoder_generator_update(inputs(batch));
+}
+
+void TrainingStep::update_averages(int64_t step) {
+  const double decay = step < config_.train.ema_start ? 0.0 : config_.train.ema_decay;
+  for (ParamStore* store : {&model_.g_store, &model_.e_store}) {
+    if (!store->ema) continue;
+    ema_update(ctx_, store->ema, store->value, decay, skip_);
+    ema_update(ctx_, store->ema_statistics, store->statistics, decay, skip_);
+  }
+}
+
+StepReport TrainingStep::report() const {
+  StepReport r;
+  for (int i = 0; i < kLossTermCount; ++i) {
+    if (d_terms_) r.d[i] = scalar(d_terms_, i);
+    if (eg_terms_) r.eg[i] = scalar(eg_terms_, i);
+  }
+  r.grad_norm_g = std::sqrt(scalar(norm_g_, 0));
+  r.grad_norm_e = std::sqrt(scalar(norm_e_, 0));
+  r.grad_norm_d = std::sqrt(scalar(norm_d_, 0));
+  r.skipped = *skip_.as<int32_t>() != 0;
+  return r;
+}
+
+}  // namespace bigbigan

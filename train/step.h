@@ -1,0 +1,64 @@
+// One training step: d_steps discriminator updates, then one joint encoder-generator update, each on fresh
+// images and latents; then the moving averages. Paper section 3, BigGAN's schedule.
+#pragma once
+
+#include <array>
+
+#include "models/bigbigan/bigbigan.h"
+#include "train/config.h"
+
+namespace bigbigan {
+
+// This rank's part of one sub-step's batch.
+struct ImageBatch {
+  Tensor pixels;             // u8 (N, Re, Re, C)
+  Tensor flip;               // u8 (N), or empty
+  int64_t first_sample = 0;  // global index of row 0 in the whole run
+  int64_t global_batch = 0;  // images of all ranks
+};
+
+// What a step leaves to be read on the host afterwards.
+struct StepReport {
+  std::array<double, kLossTermCount> d{}, eg{};  // loss terms: last D update, EG update
+  double grad_norm_g = 0, grad_norm_e = 0, grad_norm_d = 0;
+  bool skipped = false;  // a loss or gradient was not finite: the updates from there on did nothing
+};
+
+class TrainingStep {
+ public:
+  // `ctx`: no tape; comm set where several ranks train together. The model is allocated for training.
+  TrainingStep(const Config& config, BigBiGAN& model, const Context& ctx);
+
+  // Resets the non-finite flag. Nothing between begin() and report() reads device memory on the host.
+  void begin();
+  void discriminator_update(const ImageBatch& batch);
+  void encoder_generator_update(const ImageBatch& batch);
+  // The moving averages of G and E after step `step` (from 1).
+  void update_averages(int64_t step);
+  [[nodiscard]] StepReport report() const;
+
+  // Latents and encoder noise of a batch, as the updates draw them.
+  [[nodiscard]] StepInputs inputs(const ImageBatch& batch) const;
+  void discriminator_update(const StepInputs& inputs);
+  void encoder_generator_update(const StepInputs& inputs);
+
+  // Numbers of Adam updates done: D's, and G's and E's together. Part of the checkpoint.
+  [[nodiscard]] int64_t d_updates() const { return *d_updates_.as<int64_t>(); }
+  [[nodiscard]] int64_t eg_updates() const { return *eg_updates_.as<int64_t>(); }
+  void set_updates(int64_t d, int64_t eg);
+
+ private:
+  // Sums gradients over ranks, flags non-finite ones in skip_, updates; `norm` receives the squared norm.
+  void reduce(ParamStore& store, const Tensor& squared_norm);
+  void adam(ParamStore& store, const Tensor& updates, double lr);
+
+  const Config& config_;
+  BigBiGAN& model_;
+  Context ctx_;
+  Tensor skip_;                     // i32 (1)
+  Tensor d_updates_, eg_updates_;   // i64 (1)
+  Tensor d_terms_, eg_terms_;       // (16)
+  Tensor norm_g_, norm_e_, norm_d_; // (1)
+};
+
+}  // namespace bigbigan
