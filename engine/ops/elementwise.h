@@ -17,10 +17,10 @@ Var scale(const Context& ctx, const Var& x, double factor);
 Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y);
 // x (..., C) + bias (C)
 Var add_bias(const Context& ctx, const Var& x, const Var& bias);
+// target (C) receives the sum over all rows of x (..., C): the gradient of a bias.
+void sum_columns(const Context& ctx, ConstView x, const GradTarget& target);
 // a (..., Ca), b (..., Cb) with equal leading axes -> (..., Ca + Cb)
 Var concat_features(const Context& ctx, const Var& a, const Var& b);
-// a (Na, ...), b (Nb, ...) -> (Na + Nb, ...)
-Var concat_batch(const Context& ctx, const Var& a, const Var& b);
 // x (..., C) -> (..., end - begin): features [begin, end) of the last axis
 Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end);
 // Same elements, another shape; shares memory.

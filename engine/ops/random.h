@@ -6,10 +6,9 @@
 #pragma once
 
 #include "engine/core/tape.h"
+#include "kernels/random/philox.h"
 
 namespace bigbigan {
-
-enum class RandomStream : uint32_t { kLatent = 1, kEncoderNoise = 2, kInitial = 3, kAugment = 4, kSample = 5 };
 
 struct RandomKey {
   uint64_t seed = 0;

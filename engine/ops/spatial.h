@@ -18,9 +18,7 @@ Var global_sum_pool(const Context& ctx, const Var& x);
 Var global_avg_pool(const Context& ctx, const Var& x);
 // a (N, H, W, C) + nearest 2x upsampling of b (N, H/2, W/2, C), fused
 Var add_upsampled(const Context& ctx, const Var& a, const Var& b);
-// a (N, H/2, W/2, C) + 2x2 average pool of b (N, H, W, C), fused
-Var add_avg_pooled(const Context& ctx, const Var& a, const Var& b);
-// 2x2 average pool of relu-free x, or n x n for n in {2, 4}: E's input to D's resolution. Not differentiable.
+// Mean over factor x factor boxes: E's input at D's resolution. Not differentiable.
 Tensor box_downsample(const Context& ctx, const Tensor& x, int64_t factor);
 
 }  // namespace bigbigan

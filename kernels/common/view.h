@@ -55,11 +55,7 @@ class Shape {
 };
 
 // "(8,32,32,64)"
-inline std::string to_string(const Shape& shape) {
-  std::string s = "(";
-  for (int i = 0; i < shape.rank(); ++i) s += (i ? "," : "") + std::to_string(shape[i]);
-  return s + ")";
-}
+std::string to_string(const Shape& shape);
 
 template <class Pointer>
 struct BasicView {

@@ -1,0 +1,66 @@
+#include "engine/ops/attention.h"
+
+#include "kernels/attention/attention.h"
+#include "kernels/attention/softmax.h"
+#include "kernels/linear/gemm.h"
+
+namespace bigbigan {
+
+Var attention(const Context& ctx, const Var& query, const Var& key, const Var& value) {
+  const int64_t n = query.shape()[0], queries = query.shape()[1];
+  const Tensor y = Tensor::empty(ctx, {n, queries, value.shape()[-1]}, query.dtype());
+  const Tensor log_sum = Tensor::empty(ctx, {n, queries}, query.dtype());
+  ctx.run([&](const auto& ex) {
+    attention_forward(ex, query.view(), key.view(), value.view(), y, log_sum);
+  });
+  return record(ctx, "attention", {query, key, value}, y,
+                [q = query.value, k = key.value, v = value.value, y, log_sum](Backward& b) {
+                  AttentionBackwardArgs args{.query = q, .key = k, .value = v, .y = y,
+                                             .log_sum = log_sum, .d_y = b.d_output()};
+                  const auto ask = [&](int i, View& view, bool& accumulate) {
+                    if (!b.wants(i)) return;
+                    const GradTarget d = b.grad(i);
+                    view = d.view;
+                    accumulate = d.accumulate;
+                  };
+                  ask(0, args.d_query, args.accumulate_query);
+                  ask(1, args.d_key, args.accumulate_key);
+                  ask(2, args.d_value, args.accumulate_value);
+                  b.ctx.run([&](const auto& ex) { attention_backward(ex, args); });
+                });
+}
+
+Var softmax(const Context& ctx, const Var& x) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { softmax_forward(ex, x.view(), y); });
+  return record(ctx, "softmax", {x}, y, [y](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) { softmax_backward(ex, y, b.d_output(), d.view, d.accumulate); });
+  });
+}
+
+Var batched_matmul(const Context& ctx, const Var& a, const Var& b, bool transpose_b) {
+  const Tensor c = Tensor::empty(
+      ctx, {a.shape()[0], a.shape()[1], b.shape()[transpose_b ? 1 : 2]}, a.dtype());
+  ctx.run([&](const auto& ex) {
+    batched_gemm(ex, {.a = a.view(), .b = b.view(), .transpose_b = transpose_b, .c = c});
+  });
+  return record(ctx, "batched_matmul", {a, b}, c,
+                [left = a.value, right = b.value, transpose_b](Backward& back) {
+                  const ConstView d_c = back.d_output();
+                  const auto product = [&](GemmArgs args, int input) {
+                    if (!back.wants(input)) return;
+                    const GradTarget d = back.grad(input);
+                    args.c = d.view;
+                    args.accumulate = d.accumulate;
+                    back.ctx.run([&](const auto& ex) { batched_gemm(ex, args); });
+                  };
+                  product({.a = d_c, .b = right, .transpose_b = !transpose_b}, 0);
+                  // dB = A^T dC, or dC^T A where b is stored transposed.
+                  product(transpose_b ? GemmArgs{.a = d_c, .transpose_a = true, .b = left}
+                                      : GemmArgs{.a = left, .transpose_a = true, .b = d_c},
+                          1);
+                });
+}
+
+}  // namespace bigbigan

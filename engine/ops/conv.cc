@@ -1,0 +1,103 @@
+#include "engine/ops/conv.h"
+
+#include "engine/ops/elementwise.h"
+#include "kernels/conv/conv2d.h"
+#include "kernels/conv/fold_weight.h"
+#include "kernels/elementwise/unary.h"
+
+namespace bigbigan {
+namespace {
+
+Tensor scratch_for(const Context& ctx, ConvPass pass, const ConvGeometry& g, DType dtype) {
+  return Tensor::empty(ctx, {conv2d_scratch_bytes(pass, g, dtype)}, DType::kU8, MemoryTag::kWorkspace);
+}
+
+void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, bool relu,
+           View y) {
+  const Tensor scratch = scratch_for(ctx, ConvPass::kFprop, g, x.dtype);
+  ctx.run([&](const auto& ex) { conv2d_fprop(ex, g, x, w, bias, relu, y, scratch); });
+}
+
+void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
+           const GradTarget& d_x) {
+  const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype);
+  ctx.run([&](const auto& ex) { conv2d_dgrad(ex, g, d_y, w, bias, d_x.view, d_x.accumulate, scratch); });
+}
+
+void wgrad(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView d_y, const GradTarget& d_w) {
+  const Tensor scratch = scratch_for(ctx, ConvPass::kWgrad, g, x.dtype);
+  ctx.run([&](const auto& ex) { conv2d_wgrad(ex, g, x, d_y, d_w.view, d_w.accumulate, scratch); });
+}
+
+// d_y where the output of the fused ReLU is positive.
+Tensor masked(const Context& ctx, const Tensor& y, ConstView d_y) {
+  const Tensor d = Tensor::empty(ctx, y.shape(), y.dtype(), MemoryTag::kGradients);
+  ctx.run([&](const auto& ex) { relu_backward(ex, y, d_y, d, false); });
+  return d;
+}
+
+}  // namespace
+
+Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias, const ConvOptions& options) {
+  const ConvGeometry g = conv_geometry(x.shape(), w.shape(), options.stride, options.pad);
+  const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
+  fprop(ctx, g, x.view(), w.view(), bias.view(), options.relu, y);
+  const Tensor mask = options.relu ? y : Tensor();
+  return record(ctx, "conv2d", {x, w, bias}, y, [g, mask, in = x.value, weight = w.value](Backward& b) {
+    const Tensor open = mask ? masked(b.ctx, mask, b.d_output()) : Tensor();
+    const ConstView d_y = open ? ConstView(open) : b.d_output();
+    if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
+    if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
+    if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+  });
+}
+
+Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+                      const ConvOptions& options) {
+  check(!options.relu, "conv2d_transposed: no fused ReLU");
+  check(x.shape().rank() == 4 && w.shape().rank() == 4 && x.shape()[3] == w.shape()[0],
+        "conv2d_transposed: x {} with weight {}", to_string(x.shape()), to_string(w.shape()));
+  // The convolution whose data gradient this is: it maps y to x.
+  const auto grown = [&](int axis) {
+    return (x.shape()[axis] - 1) * options.stride - 2 * options.pad + w.shape()[axis];
+  };
+  const Shape y_shape{x.shape()[0], grown(1), grown(2), w.shape()[3]};
+  const ConvGeometry g = conv_geometry(y_shape, w.shape(), options.stride, options.pad);
+  const Tensor y = Tensor::empty(ctx, y_shape, x.dtype());
+  dgrad(ctx, g, x.view(), w.view(), bias.view(), {y.view(), false});
+  return record(ctx, "conv2d_transposed", {x, w, bias}, y, [g, in = x.value, weight = w.value](Backward& b) {
+    const ConstView d_y = b.d_output();
+    if (b.wants(0)) {
+      const GradTarget d = b.grad(0);
+      const Tensor apart = d.accumulate ? Tensor::empty(b.ctx, g.y(), d.view.dtype) : Tensor();
+      fprop(b.ctx, g, d_y, weight, {}, false, apart ? View(apart) : d.view);
+      if (apart) b.ctx.run([&](const auto& ex) { scale(ex, apart, 1.0, d.view, true); });
+    }
+    if (b.wants(1)) wgrad(b.ctx, g, d_y, in, b.grad(1));
+    if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+  });
+}
+
+Var fold_upsample_weight(const Context& ctx, const Var& w) {
+  const Tensor v = Tensor::empty(ctx, {w.shape()[3], 4, 4, w.shape()[0]}, w.dtype());
+  ctx.run([&](const auto& ex) { fold_upsample_weight(ex, w.view(), v); });
+  return record(ctx, "fold_upsample_weight", {w}, v, [](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) {
+      fold_upsample_weight_backward(ex, b.d_output(), d.view, d.accumulate);
+    });
+  });
+}
+
+Var fold_avg_pool_weight(const Context& ctx, const Var& w) {
+  const Tensor v = Tensor::empty(ctx, {w.shape()[0], 4, 4, w.shape()[3]}, w.dtype());
+  ctx.run([&](const auto& ex) { fold_avg_pool_weight(ex, w.view(), v); });
+  return record(ctx, "fold_avg_pool_weight", {w}, v, [](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) {
+      fold_avg_pool_weight_backward(ex, b.d_output(), d.view, d.accumulate);
+    });
+  });
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,140 @@
+#include "engine/ops/elementwise.h"
+
+#include "kernels/elementwise/binary.h"
+#include "kernels/elementwise/features.h"
+#include "kernels/elementwise/unary.h"
+#include "kernels/reduce/column_sum.h"
+
+namespace bigbigan {
+namespace {
+
+// Writes `factor` times a gradient to an input's buffer.
+void pass(const Backward& b, int input, ConstView d_y, double factor = 1.0) {
+  if (!b.wants(input)) return;
+  const GradTarget target = b.grad(input);
+  b.ctx.run([&](const auto& ex) { scale(ex, d_y, factor, target.view, target.accumulate); });
+}
+
+}  // namespace
+
+Var relu(const Context& ctx, const Var& x) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { relu_forward(ex, x.view(), y); });
+  return record(ctx, "relu", {x}, y, [y](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) { relu_backward(ex, y, b.d_output(), d.view, d.accumulate); });
+  });
+}
+
+Var tanh(const Context& ctx, const Var& x) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { tanh_forward(ex, x.view(), y); });
+  return record(ctx, "tanh", {x}, y, [y](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) { tanh_backward(ex, y, b.d_output(), d.view, d.accumulate); });
+  });
+}
+
+Var softplus(const Context& ctx, const Var& x) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { softplus_forward(ex, x.view(), y); });
+  return record(ctx, "softplus", {x}, y, [in = x.value](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) { softplus_backward(ex, in, b.d_output(), d.view, d.accumulate); });
+  });
+}
+
+Var add(const Context& ctx, const Var& a, const Var& b) {
+  const Tensor y = Tensor::empty(ctx, a.shape(), a.dtype());
+  ctx.run([&](const auto& ex) { add(ex, a.view(), b.view(), y); });
+  return record(ctx, "add", {a, b}, y, [](Backward& back) {
+    pass(back, 0, back.d_output());
+    pass(back, 1, back.d_output());
+  });
+}
+
+Var scale(const Context& ctx, const Var& x, double factor) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { scale(ex, x.view(), factor, y, false); });
+  return record(ctx, "scale", {x}, y, [factor](Backward& b) { pass(b, 0, b.d_output(), factor); });
+}
+
+Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y) {
+  const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { add_scaled_forward(ex, x.view(), gamma.view(), y.view(), out); });
+  return record(ctx, "add_scaled", {x, gamma, y}, out,
+                [factor = gamma.value, term = y.value](Backward& b) {
+                  pass(b, 0, b.d_output());
+                  if (b.wants(1)) {
+                    const GradTarget d = b.grad(1);
+                    b.ctx.run([&](const auto& ex) {
+                      add_scaled_backward_gamma(ex, term, b.d_output(), d.view, d.accumulate);
+                    });
+                  }
+                  if (b.wants(2)) {
+                    const GradTarget d = b.grad(2);
+                    b.ctx.run([&](const auto& ex) {
+                      add_scaled_backward_b(ex, factor, b.d_output(), d.view, d.accumulate);
+                    });
+                  }
+                });
+}
+
+Var add_bias(const Context& ctx, const Var& x, const Var& bias) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ctx.run([&](const auto& ex) { add_bias(ex, x.view(), bias.view(), y); });
+  return record(ctx, "add_bias", {x, bias}, y, [](Backward& b) {
+    pass(b, 0, b.d_output());
+    if (b.wants(1)) sum_columns(b.ctx, b.d_output(), b.grad(1));
+  });
+}
+
+void sum_columns(const Context& ctx, ConstView x, const GradTarget& target) {
+  const Tensor scratch =
+      Tensor::empty(ctx, {column_sum_scratch_elems(x.shape)}, DType::kF64, MemoryTag::kWorkspace);
+  ctx.run([&](const auto& ex) { column_sum(ex, x, target.view, target.accumulate, scratch); });
+}
+
+Var concat_features(const Context& ctx, const Var& a, const Var& b) {
+  const int64_t ca = a.shape()[-1], cb = b.shape()[-1];
+  std::vector<int64_t> dims(a.shape().dims().begin(), a.shape().dims().end());
+  dims.back() = ca + cb;
+  const Tensor y = Tensor::empty(ctx, Shape(dims), a.dtype());
+  ctx.run([&](const auto& ex) {
+    copy_features(ex, a.view(), 0, y, 0, ca, false);
+    copy_features(ex, b.view(), 0, y, ca, cb, false);
+  });
+  return record(ctx, "concat_features", {a, b}, y, [ca, cb](Backward& back) {
+    for (int i = 0; i < 2; ++i) {
+      if (!back.wants(i)) continue;
+      const GradTarget d = back.grad(i);
+      back.ctx.run([&](const auto& ex) {
+        copy_features(ex, back.d_output(), i == 0 ? 0 : ca, d.view, 0, i == 0 ? ca : cb, d.accumulate);
+      });
+    }
+  });
+}
+
+Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end) {
+  const int64_t width = x.shape()[-1];
+  check(0 <= begin && begin <= end && end <= width, "slice_features: [{},{}) of {}", begin, end,
+        to_string(x.shape()));
+  std::vector<int64_t> dims(x.shape().dims().begin(), x.shape().dims().end());
+  dims.back() = end - begin;
+  const Tensor y = Tensor::empty(ctx, Shape(dims), x.dtype());
+  ctx.run([&](const auto& ex) { copy_features(ex, x.view(), begin, y, 0, end - begin, false); });
+  return record(ctx, "slice_features", {x}, y, [begin, end](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) {
+      if (!d.accumulate) scale(ex, d.view, 0.0, d.view, false);
+      copy_features(ex, b.d_output(), 0, d.view, begin, end - begin, true);
+    });
+  });
+}
+
+Var reshape(const Context& ctx, const Var& x, const Shape& shape) {
+  return record(ctx, "reshape", {x}, x.value.reshape(shape),
+                [](Backward& b) { pass(b, 0, b.d_output()); });
+}
+
+}  // namespace bigbigan

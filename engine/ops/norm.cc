@@ -1,0 +1,132 @@
+#include "engine/ops/norm.h"
+
+#include "engine/comm/communicator.h"
+#include "kernels/elementwise/unary.h"
+#include "kernels/norm/batch_norm.h"
+#include "kernels/norm/spectral_norm.h"
+
+namespace bigbigan {
+namespace {
+
+Tensor doubles(const Context& ctx, const Shape& shape) {
+  return Tensor::empty(ctx, shape, DType::kF64, MemoryTag::kActivations);
+}
+
+// Moments over the batch of all ranks, merged in rank order.
+Tensor global_moments(const Context& ctx, ConstView x) {
+  const int64_t size = 1 + 2 * x.shape[-1];
+  const Tensor moments = doubles(ctx, {size});
+  const Tensor scratch =
+      Tensor::empty(ctx, {batch_moments_scratch_elems(x.shape)}, DType::kF64, MemoryTag::kWorkspace);
+  ctx.run([&](const auto& ex) { batch_moments(ex, x, moments, scratch); });
+  if (ctx.comm == nullptr || ctx.comm->size() == 1) return moments;
+  const Tensor gathered = doubles(ctx, {ctx.comm->size(), size});
+  ctx.comm->all_gather(moments, gathered);
+  ctx.run([&](const auto& ex) { merge_moments(ex, gathered, moments); });
+  return moments;
+}
+
+// What a backward pass keeps of its batch norm.
+struct Saved {
+  Tensor x, statistics, gain, bias;
+  Tensor moments;  // empty: stored statistics were used
+  BatchNormOptions options;
+
+  [[nodiscard]] BatchNormArgs args() const {
+    return {.x = x, .statistics = statistics, .gain = gain, .bias = bias,
+            .gain_offset = options.gain_offset, .relu = options.relu, .upsample = options.upsample};
+  }
+};
+
+void backward(Backward& b, const Saved& saved) {
+  const BatchNormArgs args = saved.args();
+  const ConstView d_y = b.d_output();
+  const int64_t n = saved.x.shape()[0], c = saved.x.shape()[-1];
+  const Tensor sums = doubles(b.ctx, {n, 2, c}), totals = doubles(b.ctx, {2, c});
+  b.ctx.run([&](const auto& ex) {
+    batch_norm_backward_sums(ex, args, d_y, sums);
+    batch_norm_backward_totals(ex, args, sums, totals);
+  });
+  if (saved.moments && b.ctx.comm != nullptr) b.ctx.comm->all_reduce_sum(totals);
+  const double count = saved.moments ? *saved.moments.as<double>() : 0.0;
+  if (b.wants(0)) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) {
+      batch_norm_backward_x(ex, args, d_y, totals, count, d.view, d.accumulate);
+    });
+  }
+  for (const int input : {1, 2}) {
+    if (!b.wants(input)) continue;
+    const GradTarget d = b.grad(input);
+    b.ctx.run([&](const auto& ex) {
+      batch_norm_backward_parameter(ex, sums, input == 1 ? 1 : 0, d.view, d.accumulate);
+    });
+  }
+}
+
+}  // namespace
+
+Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
+               const Tensor& running_mean, const Tensor& running_var, const BatchNormOptions& options) {
+  const int64_t c = x.shape()[-1];
+  Saved saved{.x = x.value, .statistics = doubles(ctx, {2, c}), .gain = gain.value, .bias = bias.value,
+              .options = options};
+  if (ctx.training) {
+    saved.moments = global_moments(ctx, x.view());
+    ctx.run([&](const auto& ex) {
+      statistics_of_moments(ex, saved.moments, options.eps, saved.statistics);
+      if (ctx.update_statistics) {
+        update_running_statistics(ex, saved.moments, options.momentum, running_mean, running_var);
+      }
+    });
+  } else {
+    ctx.run([&](const auto& ex) {
+      statistics_of_stored(ex, running_mean, running_var, options.eps, saved.statistics);
+    });
+  }
+  const Shape& s = x.shape();
+  const Tensor y = Tensor::empty(
+      ctx, options.upsample ? Shape{s[0], 2 * s[1], 2 * s[2], s[3]} : s, x.dtype());
+  ctx.run([&](const auto& ex) { batch_norm_apply(ex, saved.args(), y); });
+  return record(ctx, "batch_norm", {x, gain, bias}, y, [saved](Backward& b) { backward(b, saved); });
+}
+
+std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
+                               std::span<const Tensor> u, double eps) {
+  check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(), u.size());
+  struct Saved {
+    Tensor y, u, v, sigma;
+  };
+  std::vector<Saved> saved;
+  std::vector<SpectralNormArgs> args;
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const Var& w = weights[i];
+    const int64_t rows = w.shape()[0];
+    const Tensor y = Tensor::empty(ctx, w.shape(), w.dtype());
+    const Tensor v = Tensor::empty(ctx, {rows == 0 ? 0 : w.value.elems() / rows}, w.dtype());
+    saved.push_back({y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v,
+                     Tensor::empty(ctx, {1}, w.dtype())});
+    args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
+    outputs.push_back(y);
+  }
+  ctx.run([&](const auto& ex) { spectral_norm_forward(ex, args, ctx.training, eps); });
+  if (ctx.tape == nullptr) return {outputs.begin(), outputs.end()};
+  // u moves on in the next iteration: backward needs the one of this forward pass.
+  for (size_t i = 0; i < saved.size(); ++i) {
+    ctx.run([&](const auto& ex) { scale(ex, u[i], 1.0, saved[i].u, false); });
+  }
+  return ctx.tape->record("spectral_norm", weights, outputs, [saved](Backward& b) {
+    std::vector<SpectralNormBackwardArgs> list;
+    for (int i = 0; i < static_cast<int>(saved.size()); ++i) {
+      if (!b.wants(i) || !b.has(i)) continue;
+      const GradTarget d = b.grad(i);
+      const Saved& s = saved[i];
+      list.push_back({.d_y = b.d_output(i), .y = s.y, .u = s.u, .v = s.v, .sigma = s.sigma,
+                      .d_w = d.view, .accumulate = d.accumulate});
+    }
+    b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list); });
+  });
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,46 @@
+// 2-D convolution of NHWC images with KRSC weights, and its two gradients: three launchers of their own.
+//
+// y[n,p,q,k] = bias[k] + sum_{r,s,c} x[n, p stride + r - pad, q stride + s - pad, c] w[k,r,s,c],
+// zero outside x. f32 by oneDNN, f64 by loops (the oracle of the former).
+#pragma once
+
+#include "kernels/common/exec.h"
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+// Sizes of one convolution: x (n, h, w, c), weight (k, r, s, c), y (n, p, q, k).
+struct ConvGeometry {
+  int64_t n = 0, h = 0, w = 0, c = 0;
+  int64_t k = 0, r = 0, s = 0;
+  int64_t stride = 1, pad = 0;
+  int64_t p = 0, q = 0;
+
+  [[nodiscard]] Shape x() const { return {n, h, w, c}; }
+  [[nodiscard]] Shape weight() const { return {k, r, s, c}; }
+  [[nodiscard]] Shape y() const { return {n, p, q, k}; }
+  // Multiply-adds count two.
+  [[nodiscard]] double flops() const { return 2.0 * n * p * q * k * r * s * c; }
+};
+
+// From the shapes of x and w; p = (h + 2 pad - r) / stride + 1. Throws Error{kInternal} where they do not fit.
+ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64_t pad);
+
+enum class ConvPass : uint8_t { kFprop, kDgrad, kWgrad };
+// Bytes of scratch (u8) that a pass needs, for weights in the library's layout and partial sums.
+int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype);
+
+// y = conv(x, w) + bias, then max(., 0) where `relu`. `bias` (k) may be empty.
+void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
+                  bool relu, View y, View scratch);
+
+// d_x (+)= gradient of x. `bias` (c), which may be empty, is added to each pixel of d_x: a transposed
+// convolution is this map used forwards.
+void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
+                  View d_x, bool accumulate, View scratch);
+
+// d_w (+)= gradient of w; fixed chunks of samples, added in order.
+void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
+                  bool accumulate, View scratch);
+
+}  // namespace bigbigan

@@ -1,0 +1,14 @@
+// Rows of a table picked by label; f32, f64.
+#pragma once
+
+#include "kernels/common/exec.h"
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+// y (N, D) = table[labels[n]]; labels i32 (N). Throws Error{kInternal} for a label outside the table.
+void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, View y);
+// d_table[labels[n]] (+)= d_y[n], in order of n.
+void embedding_backward(const CpuExec& ex, ConstView labels, ConstView d_y, View d_table, bool accumulate);
+
+}  // namespace bigbigan

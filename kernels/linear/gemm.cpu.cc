@@ -1,0 +1,111 @@
+#include "kernels/linear/gemm.h"
+
+#include <dnnl.h>
+
+#include "kernels/common/dispatch.h"
+#include "kernels/common/one_thread.h"
+
+namespace bigbigan {
+namespace {
+
+struct Sizes {
+  int64_t m = 0, n = 0, k = 0;
+};
+
+// Rows and columns of a view whose leading axes fold into the rows.
+std::pair<int64_t, int64_t> matrix_of(ConstView v) {
+  const int64_t columns = v.shape.rank() > 0 ? v.shape[-1] : 1;
+  return {columns == 0 ? 0 : v.elems() / columns, columns};
+}
+
+Sizes sizes_of(const GemmArgs& g) {
+  const auto [a_rows, a_columns] = matrix_of(g.a);
+  const auto [b_rows, b_columns] = matrix_of(g.b);
+  const Sizes s{g.transpose_a ? a_columns : a_rows, g.transpose_b ? b_rows : b_columns,
+                g.transpose_a ? a_rows : a_columns};
+  check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
+        "gemm: {}{} times {}{} to {}", to_string(g.a.shape), g.transpose_a ? "^T" : "",
+        to_string(g.b.shape), g.transpose_b ? "^T" : "", to_string(g.c.shape));
+  return s;
+}
+
+// Rows [begin, end) of c, one row at a time: c[i, :] += a[i, k] b[k, :].
+template <class T>
+void rows_by_loops(const GemmArgs& g, const T* a, const T* b, T* c, const Sizes& s, int64_t begin,
+                   int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    T* row = c + i * s.n;
+    if (!g.accumulate) std::fill(row, row + s.n, T(0));
+    if (g.transpose_b) {
+      for (int64_t j = 0; j < s.n; ++j) {
+        T sum = 0;
+        for (int64_t k = 0; k < s.k; ++k) {
+          sum += (g.transpose_a ? a[k * s.m + i] : a[i * s.k + k]) * b[j * s.k + k];
+        }
+        row[j] += sum;
+      }
+    } else {
+      for (int64_t k = 0; k < s.k; ++k) {
+        const T factor = g.transpose_a ? a[k * s.m + i] : a[i * s.k + k];
+        for (int64_t j = 0; j < s.n; ++j) row[j] += factor * b[k * s.n + j];
+      }
+    }
+  }
+}
+
+// Rows of c per chunk: fixed by the problem, so that results do not depend on the number of threads.
+int64_t rows_per_chunk(const Sizes& s) {
+  constexpr int64_t kFlopsPerChunk = 1 << 20;
+  const int64_t rows = kFlopsPerChunk / std::max<int64_t>(1, 2 * s.n * s.k);
+  return std::max<int64_t>(16, (rows + 15) / 16 * 16);
+}
+
+void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
+  const auto *a = g.a.as<float>(), *b = g.b.as<float>();
+  auto* c = g.c.as<float>();
+  ex.for_range(s.m, rows_per_chunk(s), [&](int64_t begin, int64_t end) {
+    const OneThread one_thread;
+    const int64_t lda = g.transpose_a ? s.m : s.k;
+    const float* block = g.transpose_a ? a + begin : a + begin * lda;
+    const dnnl_status_t status = dnnl_sgemm(
+        g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', end - begin, s.n, s.k, 1.0f, block, lda,
+        b, g.transpose_b ? s.k : s.n, g.accumulate ? 1.0f : 0.0f, c + begin * s.n, s.n);
+    check(status == dnnl_success, "gemm: oneDNN status {} for m {} n {} k {}", int(status),
+          end - begin, s.n, s.k);
+  });
+}
+
+}  // namespace
+
+void gemm(const CpuExec& ex, const GemmArgs& g) {
+  const Sizes s = sizes_of(g);
+  if (s.m == 0 || s.n == 0) return;
+  dispatch_real("gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (s.k > 0) return gemm_f32(ex, g, s);
+    }
+    ex.for_range(s.m, rows_per_chunk(s), [&](int64_t begin, int64_t end) {
+      rows_by_loops(g, g.a.as<T>(), g.b.as<T>(), g.c.as<T>(), s, begin, end);
+    });
+  });
+}
+
+void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
+  check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
+            g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
+        "batched_gemm: {} times {} to {}", to_string(g.a.shape), to_string(g.b.shape),
+        to_string(g.c.shape));
+  const Sizes s{g.c.shape[1], g.c.shape[2], g.a.shape[g.transpose_a ? 1 : 2]};
+  check(g.a.shape[g.transpose_a ? 2 : 1] == s.m && g.b.shape[g.transpose_b ? 2 : 1] == s.k &&
+            g.b.shape[g.transpose_b ? 1 : 2] == s.n,
+        "batched_gemm: {} times {} to {}", to_string(g.a.shape), to_string(g.b.shape),
+        to_string(g.c.shape));
+  dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
+    ex.for_chunks(g.c.shape[0], [&](int64_t i) {
+      rows_by_loops(g, g.a.as<T>() + i * s.m * s.k, g.b.as<T>() + i * s.k * s.n,
+                    g.c.as<T>() + i * s.m * s.n, s, 0, s.m);
+    });
+  });
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,26 @@
+// Matrix products of row-major matrices.
+#pragma once
+
+#include "kernels/common/exec.h"
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+// c (M, N) = op(a) op(b), or c += where `accumulate`; op(a) is (M, K), op(b) is (K, N).
+struct GemmArgs {
+  ConstView a;
+  bool transpose_a = false;  // a is stored (K, M)
+  ConstView b;
+  bool transpose_b = false;  // b is stored (N, K)
+  View c;
+  bool accumulate = false;
+};
+
+// f32 by oneDNN in fixed blocks of rows of c, f64 by loops. Views may have rank > 2: leading axes fold
+// into the rows.
+void gemm(const CpuExec& ex, const GemmArgs& args);
+
+// c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; by loops, in parallel over i.
+void batched_gemm(const CpuExec& ex, const GemmArgs& args);
+
+}  // namespace bigbigan

@@ -1,0 +1,254 @@
+#include "kernels/norm/batch_norm.h"
+
+#include <array>
+
+#include "kernels/common/dispatch.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int64_t kTile = 256;        // channels handled at once, on the stack
+constexpr int64_t kRowsPerFlush = 64; // rows summed in the accumulation type before going to f64
+
+struct Sizes {
+  int64_t n = 0, h = 1, w = 1, c = 0;
+  [[nodiscard]] int64_t pixels() const { return h * w; }
+};
+
+Sizes sizes_of(const Shape& x) {
+  check(x.rank() == 2 || x.rank() == 4, "batch_norm: x is {}, expected (N,C) or (N,H,W,C)", to_string(x));
+  return x.rank() == 4 ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], 1, 1, x[1]};
+}
+
+Shape output_shape(const BatchNormArgs& args) {
+  const Sizes s = sizes_of(args.x.shape);
+  return args.upsample ? Shape{s.n, 2 * s.h, 2 * s.w, s.c} : args.x.shape;
+}
+
+void check_args(const BatchNormArgs& args, const Shape& y) {
+  const Sizes s = sizes_of(args.x.shape);
+  check_shape("batch_norm", "statistics", args.statistics.shape, {2, s.c});
+  for (const ConstView& p : {args.gain, args.bias}) {
+    if (p && p.shape.rank() == 2) check_shape("batch_norm", "gain or bias", p.shape, {s.n, s.c});
+    if (p && p.shape.rank() != 2) check_shape("batch_norm", "gain or bias", p.shape, {s.c});
+  }
+  check_shape("batch_norm", "y", y, output_shape(args));
+}
+
+// Parameters of channels [c0, c0 + width) of one sample, repeated `fold` times so that `fold` pixels of a
+// tensor with few channels form one wide row.
+template <class A>
+struct Tile {
+  int64_t c0 = 0, width = 0, fold = 1;
+  std::array<A, kTile> mean, rstd, gain, bias;
+  [[nodiscard]] int64_t wide() const { return width * fold; }
+};
+
+template <class T, class A = Accum<T>>
+A parameter(ConstView p, int64_t n, int64_t c, A absent) {
+  if (!p) return absent;
+  return A(p.as<T>()[p.shape.rank() == 2 ? n * p.shape[1] + c : c]);
+}
+
+template <class T, class A = Accum<T>>
+void load(const BatchNormArgs& args, const Sizes& s, int64_t n, int64_t c0, Tile<A>& tile) {
+  tile.c0 = c0;
+  tile.width = std::min(kTile, s.c - c0);
+  tile.fold = args.upsample || tile.width != s.c ? 1 : std::clamp<int64_t>(64 / s.c, 1, s.pixels());
+  const auto* statistics = args.statistics.as<double>();
+  for (int64_t i = 0; i < tile.width; ++i) {
+    const int64_t c = c0 + i;
+    tile.mean[i] = static_cast<A>(statistics[c]);
+    tile.rstd[i] = static_cast<A>(statistics[s.c + c]);
+    tile.gain[i] = parameter<T>(args.gain, n, c, A(1)) + static_cast<A>(args.gain_offset);
+    tile.bias[i] = parameter<T>(args.bias, n, c, A(0));
+  }
+  for (auto* values : {&tile.mean, &tile.rstd, &tile.gain, &tile.bias}) {
+    for (int64_t i = tile.width; i < tile.wide(); ++i) (*values)[i] = (*values)[i - tile.width];
+  }
+}
+
+// Calls body(tile, n) for every sample and tile of channels, samples in parallel.
+template <class T, class Body>
+void for_tiles(const CpuExec& ex, const BatchNormArgs& args, const Body& body) {
+  const Sizes s = sizes_of(args.x.shape);
+  const int64_t grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, s.pixels() * s.c));
+  ex.for_range(s.n, grain, [&](int64_t begin, int64_t end) {
+    Tile<Accum<T>> tile;
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t c0 = 0; c0 < s.c; c0 += kTile) {
+        load<T>(args, s, n, c0, tile);
+        body(tile, n);
+      }
+    }
+  });
+}
+
+// Calls body(first pixel, elements) for the wide rows of a sample; the last may be shorter.
+template <class A, class Body>
+void for_rows(const Tile<A>& tile, int64_t pixels, const Body& body) {
+  for (int64_t p = 0; p < pixels; p += tile.fold) {
+    body(p, std::min(tile.fold, pixels - p) * tile.width);
+  }
+}
+
+// d_y of one wide row: read in place, or summed over the 2x2 pixels that came from one.
+template <class T, class A = Accum<T>>
+const T* incoming(const BatchNormArgs& args, const Sizes& s, const Tile<A>& tile, const T* d_y, int64_t n,
+                  int64_t pixel, std::array<T, kTile>& summed) {
+  if (!args.upsample) return d_y + (n * s.pixels() + pixel) * s.c + tile.c0;
+  const int64_t h = pixel / s.w, w = pixel % s.w;
+  const T* upper = d_y + ((n * 2 * s.h + 2 * h) * 2 * s.w + 2 * w) * s.c + tile.c0;
+  const T* lower = upper + 2 * s.w * s.c;
+  for (int64_t i = 0; i < tile.width; ++i) {
+    summed[i] = T((A(upper[i]) + A(upper[i + s.c])) + (A(lower[i]) + A(lower[i + s.c])));
+  }
+  return summed.data();
+}
+
+}  // namespace
+
+void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
+  check_args(args, y.shape);
+  const Sizes s = sizes_of(args.x.shape);
+  dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
+    const T* x = args.x.as<T>();
+    T* out = y.as<T>();
+    const A floor = args.relu ? A(0) : std::numeric_limits<A>::lowest();
+    for_tiles<T>(ex, args, [&](const Tile<A>& tile, int64_t n) {
+      std::array<A, kTile> slope;
+      for (int64_t i = 0; i < tile.wide(); ++i) slope[i] = tile.rstd[i] * tile.gain[i];
+      for_rows(tile, s.pixels(), [&](int64_t pixel, int64_t elems) {
+        const T* from = x + (n * s.pixels() + pixel) * s.c + tile.c0;
+        const int64_t h = pixel / s.w, w = pixel % s.w;
+        T* to = args.upsample ? out + ((n * 2 * s.h + 2 * h) * 2 * s.w + 2 * w) * s.c + tile.c0
+                              : out + (n * s.pixels() + pixel) * s.c + tile.c0;
+        for (int64_t i = 0; i < elems; ++i) {
+          const A v = (A(from[i]) - tile.mean[i]) * slope[i] + tile.bias[i];
+          to[i] = T(v < floor ? floor : v);  // keeps a NaN
+        }
+        if (!args.upsample) return;
+        T* below = to + 2 * s.w * s.c;
+        std::copy(to, to + elems, to + s.c);
+        std::copy(to, to + elems, below);
+        std::copy(to, to + elems, below + s.c);
+      });
+    });
+  });
+}
+
+void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y, View sums) {
+  check_args(args, d_y.shape);
+  const Sizes s = sizes_of(args.x.shape);
+  check_shape("batch_norm", "sums", sums.shape, {s.n, 2, s.c});
+  dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
+    const T *x = args.x.as<T>(), *d_out = d_y.as<T>();
+    auto* out = sums.as<double>();
+    for_tiles<T>(ex, args, [&](const Tile<A>& tile, int64_t n) {
+      std::array<A, kTile> plain{}, scaled{};
+      std::array<T, kTile> summed;
+      double* total = out + n * 2 * s.c + tile.c0;
+      std::fill(total, total + tile.width, 0.0);
+      std::fill(total + s.c, total + s.c + tile.width, 0.0);
+      int64_t rows = 0;
+      const auto flush = [&] {
+        for (int64_t i = 0; i < tile.wide(); ++i) {
+          total[i % tile.width] += double(plain[i]);
+          total[s.c + i % tile.width] += double(scaled[i]);
+        }
+        plain.fill(A(0));
+        scaled.fill(A(0));
+        rows = 0;
+      };
+      for_rows(tile, s.pixels(), [&](int64_t pixel, int64_t elems) {
+        const T* from = x + (n * s.pixels() + pixel) * s.c + tile.c0;
+        const T* g = incoming<T>(args, s, tile, d_out, n, pixel, summed);
+        for (int64_t i = 0; i < elems; ++i) {
+          const A xhat = (A(from[i]) - tile.mean[i]) * tile.rstd[i];
+          const bool open = !args.relu || xhat * tile.gain[i] + tile.bias[i] > 0;
+          const A value = open ? A(g[i]) : A(0);
+          plain[i] += value;
+          scaled[i] += value * xhat;
+        }
+        if (++rows == kRowsPerFlush) flush();
+      });
+      flush();
+    });
+  });
+}
+
+void batch_norm_backward_parameter(const CpuExec&, ConstView sums, int which, View d_parameter,
+                                   bool accumulate) {
+  const int64_t n = sums.shape[0], c = sums.shape[2];
+  const bool per_sample = d_parameter.shape.rank() == 2;
+  check_shape("batch_norm", "parameter gradient", d_parameter.shape, per_sample ? Shape{n, c} : Shape{c});
+  dispatch_float("batch_norm", d_parameter.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
+    const double* from = sums.as<double>() + which * c;
+    T* out = d_parameter.as<T>();
+    for (int64_t row = 0; row < (per_sample ? n : 1); ++row) {
+      for (int64_t i = 0; i < c; ++i) {
+        double total = accumulate ? double(A(out[row * c + i])) : 0.0;
+        for (int64_t k = per_sample ? row : 0; k < (per_sample ? row + 1 : n); ++k) {
+          total += from[k * 2 * c + i];
+        }
+        out[row * c + i] = T(A(total));
+      }
+    }
+  });
+}
+
+void batch_norm_backward_totals(const CpuExec&, const BatchNormArgs& args, ConstView sums, View totals) {
+  const int64_t n = sums.shape[0], c = sums.shape[2];
+  check_shape("batch_norm", "totals", totals.shape, {2, c});
+  auto* out = totals.as<double>();
+  std::fill(out, out + 2 * c, 0.0);
+  dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
+    for (int64_t k = 0; k < n; ++k) {
+      const double* from = sums.as<double>() + k * 2 * c;
+      for (int64_t i = 0; i < c; ++i) {
+        const double gain = double(parameter<T>(args.gain, k, i, Accum<T>(1))) + args.gain_offset;
+        out[i] += gain * from[i];
+        out[c + i] += gain * from[c + i];
+      }
+    }
+  });
+}
+
+void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
+                           ConstView totals, double count, View d_x, bool accumulate) {
+  check_args(args, d_y.shape);
+  check_shape("batch_norm", "d_x", d_x.shape, args.x.shape);
+  const Sizes s = sizes_of(args.x.shape);
+  const double scale = count > 0 ? 1 / count : 0.0;
+  dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
+    const T *x = args.x.as<T>(), *d_out = d_y.as<T>();
+    const auto* total = totals.as<double>();
+    T* out = d_x.as<T>();
+    for_tiles<T>(ex, args, [&](const Tile<A>& tile, int64_t n) {
+      std::array<A, kTile> offset, slope;
+      std::array<T, kTile> summed;
+      for (int64_t i = 0; i < tile.wide(); ++i) {
+        const int64_t c = tile.c0 + i % tile.width;
+        offset[i] = static_cast<A>(total[c] * scale);
+        slope[i] = static_cast<A>(total[s.c + c] * scale);
+      }
+      for_rows(tile, s.pixels(), [&](int64_t pixel, int64_t elems) {
+        const int64_t at = (n * s.pixels() + pixel) * s.c + tile.c0;
+        const T* g = incoming<T>(args, s, tile, d_out, n, pixel, summed);
+        for (int64_t i = 0; i < elems; ++i) {
+          const A xhat = (A(x[at + i]) - tile.mean[i]) * tile.rstd[i];
+          const bool open = !args.relu || xhat * tile.gain[i] + tile.bias[i] > 0;
+          const A value = open ? A(g[i]) * tile.gain[i] : A(0);
+          const A gradient = tile.rstd[i] * (value - offset[i] - xhat * slope[i]);
+          out[at + i] = T(accumulate ? A(out[at + i]) + gradient : gradient);
+        }
+      });
+    });
+  });
+}
+
+}  // namespace bigbigan

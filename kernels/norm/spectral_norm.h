@@ -1,0 +1,37 @@
+// Spectral normalisation of all weights of a network in one call.
+//
+// A weight (K, ...) is the matrix W (K, R). One power iteration with u (1, K), n(x) = x / max(|x|, eps):
+//   v = n(u W),  u' = n(v W^T),  sigma = v W^T u'^T,  y = W / sigma
+// u' and v are constants of the gradient; for A = dL/dy:
+//   dL/dW = (A - <A, y> u'^T v) / sigma
+// Source: Miyato et al. 2018, as in BigGAN; eps and max() as in the model's documentation.
+#pragma once
+
+#include <span>
+
+#include "kernels/common/exec.h"
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+struct SpectralNormArgs {
+  ConstView w;   // (K, ...)
+  View u;        // (K): updated where `iterate`
+  View v;        // (R): written
+  View sigma;    // (1): written
+  View y;        // w's shape: w / sigma
+};
+
+// `iterate`: one power iteration, u updated. Otherwise u stays, v = n(u W), sigma = |u W|.
+// f32, f64; sums in f64.
+void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
+                           double eps);
+
+struct SpectralNormBackwardArgs {
+  ConstView d_y, y, u, v, sigma;
+  View d_w;
+  bool accumulate = false;
+};
+void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights);
+
+}  // namespace bigbigan

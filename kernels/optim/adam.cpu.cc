@@ -1,0 +1,74 @@
+#include "kernels/optim/adam.h"
+
+#include <cmath>
+
+#include "kernels/common/dispatch.h"
+
+namespace bigbigan {
+namespace {
+
+bool skipped(ConstView skip) { return *skip.as<int32_t>() != 0; }
+
+}  // namespace
+
+void adam_update(const CpuExec& ex, const AdamArgs& a) {
+  check(a.grad.elems() == a.value.elems() && a.m.elems() == a.value.elems() &&
+            a.v.elems() == a.value.elems(),
+        "adam: {} values, {} gradients, {} and {} moments", a.value.elems(), a.grad.elems(), a.m.elems(),
+        a.v.elems());
+  if (skipped(a.skip)) return;
+  const auto t = static_cast<double>(*a.t.as<int64_t>());
+  dispatch_real("adam", a.value.dtype, [&]<class T>(TypeTag<T>) {
+    const T beta1 = T(a.beta1), beta2 = T(a.beta2), eps = T(a.eps);
+    const T keep1 = T(1 - a.beta1), keep2 = T(1 - a.beta2);
+    const T rate = T(a.lr / (1 - std::pow(a.beta1, t)));
+    const T correction = T(1 / (1 - std::pow(a.beta2, t)));
+    T *w = a.value.as<T>(), *m = a.m.as<T>(), *v = a.v.as<T>();
+    const T* g = a.grad.as<T>();
+    ex.for_range(a.value.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        m[i] = beta1 * m[i] + keep1 * g[i];
+        v[i] = beta2 * v[i] + keep2 * (g[i] * g[i]);
+        w[i] -= rate * m[i] / (std::sqrt(v[i] * correction) + eps);
+      }
+    });
+  });
+}
+
+void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
+  check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(), value.elems());
+  if (skipped(skip)) return;
+  dispatch_real("ema", value.dtype, [&]<class T>(TypeTag<T>) {
+    const T keep = T(decay), take = T(1 - decay);
+    T* out = average.as<T>();
+    const T* in = value.as<T>();
+    ex.for_range(value.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = keep * out[i] + take * in[i];
+    });
+  });
+}
+
+int64_t sum_of_squares_scratch_elems(int64_t elems) { return (elems + kElementGrain - 1) / kElementGrain; }
+
+void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch) {
+  check(scratch.elems() >= sum_of_squares_scratch_elems(x.elems()), "sum_of_squares: scratch of {}",
+        scratch.elems());
+  auto* partial = scratch.as<double>();
+  dispatch_real("sum_of_squares", x.dtype, [&]<class T>(TypeTag<T>) {
+    const T* in = x.as<T>();
+    ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      constexpr int64_t kLanes = 8;  // independent sums, so that the loop vectorises
+      double sums[kLanes] = {};
+      for (int64_t i = begin; i < end; ++i) sums[(i - begin) % kLanes] += double(in[i]) * double(in[i]);
+      double total = 0;
+      for (const double s : sums) total += s;
+      partial[begin / kElementGrain] = total;
+    });
+    double total = 0;
+    for (int64_t i = 0; i < sum_of_squares_scratch_elems(x.elems()); ++i) total += partial[i];
+    *sum.as<T>() = T(total);
+    if (!std::isfinite(total)) *skip.as<int32_t>() = 1;
+  });
+}
+
+}  // namespace bigbigan

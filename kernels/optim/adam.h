@@ -1,0 +1,30 @@
+// Adam, moving averages and norms over flat vectors; f32, f64. Where `skip` i32 (1) is not zero the update
+// launchers change nothing.
+#pragma once
+
+#include "kernels/common/exec.h"
+#include "kernels/common/view.h"
+
+namespace bigbigan {
+
+struct AdamArgs {
+  View value;
+  ConstView grad;
+  View m, v;
+  ConstView t;     // i64 (1): number of this update, from 1
+  ConstView skip;  // i32 (1)
+  double lr = 0, beta1 = 0, beta2 = 0, eps = 0;
+};
+// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+// Source: Kingma & Ba 2015, algorithm 1.
+void adam_update(const CpuExec& ex, const AdamArgs& args);
+
+// average = decay average + (1 - decay) value; decay 0 copies.
+void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip);
+
+// f64 elements of scratch for sum_of_squares.
+int64_t sum_of_squares_scratch_elems(int64_t elems);
+// sum (1) := sum of squares of x in f64, fixed order; skip := 1 where it is not finite.
+void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch);
+
+}  // namespace bigbigan
