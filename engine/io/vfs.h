@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bigbigan {
@@ -77,5 +78,8 @@ std::vector<std::byte> read_bytes(Vfs& vfs, const Vfs::Path& path, int64_t max_b
 void make_directories(Vfs& vfs, const Vfs::Path& path);
 // Replaces `path` atomically: temporary file in the same directory, sync, rename, sync of the directory.
 void write_file_atomic(Vfs& vfs, const Vfs::Path& path, std::span<const std::byte> bytes);
+void write_file_atomic(Vfs& vfs, const Vfs::Path& path, std::string_view text);
+// A name in the same directory that no other process uses: `path`.tmp-<pid>-<random>.
+Vfs::Path temporary_beside(const Vfs::Path& path);
 
 }  // namespace bigbigan

@@ -8,7 +8,7 @@ namespace bigbigan {
 
 // What the numbers are for: streams of one seed never meet.
 enum class RandomStream : uint32_t {
-  kLatent = 1, kEncoderNoise = 2, kInitial = 3, kAugment = 4, kSample = 5
+  kLatent = 1, kEncoderNoise = 2, kInitial = 3, kAugment = 4, kSample = 5, kOrder = 6
 };
 
 // Four 32-bit words for block `block` of sample `sample` in `stream`. Counter: (block, sample low, sample

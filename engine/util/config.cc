@@ -1,0 +1,229 @@
+#include "engine/util/config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <sstream>
+#include <toml++/toml.h>
+
+#include "engine/util/text.h"
+#include "kernels/common/error.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr size_t kMaxBytes = 1 << 20;
+constexpr int kMaxDots = 16;  // deeply dotted keys overflow the parser's stack
+
+class Problems {
+ public:
+  explicit Problems(std::string source) : source_(std::move(source)) {}
+  template <class... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    text_ += "\n  " + fmt::format(format, std::forward<Args>(args)...);
+  }
+  void throw_if_any() const {
+    if (!text_.empty()) fail(ExitCode::kConfig, "configuration {}:{}", source_, text_);
+  }
+
+ private:
+  std::string source_, text_;
+};
+
+// The value of a node as an integer list, or nothing.
+std::optional<std::vector<int64_t>> integers(const toml::node& node) {
+  const toml::array* array = node.as_array();
+  if (array == nullptr) return std::nullopt;
+  std::vector<int64_t> values;
+  for (const toml::node& element : *array) {
+    if (!element.is_integer()) return std::nullopt;
+    values.push_back(**element.as_integer());
+  }
+  return values;
+}
+
+std::string range_text(const ConfigField& field) {
+  if (std::isinf(field.min) && std::isinf(field.max)) return "any number";
+  if (std::isinf(field.max)) return fmt::format("at least {:g}", field.min);
+  return fmt::format("a number in [{:g}, {:g}]", field.min, field.max);
+}
+
+bool in_range(const ConfigField& field, double value) { return value >= field.min && value <= field.max; }
+
+// Empty, or what was expected instead.
+std::string assign(const ConfigField& field, const toml::node& node) {
+  const auto set = [&](auto* target) -> std::string {
+    using T = std::remove_pointer_t<decltype(target)>;
+    if constexpr (std::is_same_v<T, bool>) {
+      if (!node.is_boolean()) return "true or false";
+      *target = **node.as_boolean();
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      if (!node.is_integer()) return "an integer";
+      const int64_t value = **node.as_integer();
+      if (!in_range(field, static_cast<double>(value))) return range_text(field);
+      *target = value;
+    } else if constexpr (std::is_same_v<T, double>) {
+      if (!node.is_number()) return "a number";
+      const double value = node.is_integer() ? static_cast<double>(**node.as_integer())
+                                             : **node.as_floating_point();
+      if (!std::isfinite(value) || !in_range(field, value)) return range_text(field);
+      *target = value;
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      if (!node.is_string()) return "a string in quotes";
+      const std::string value = **node.as_string();
+      if (!field.choices.empty() && std::find(field.choices.begin(), field.choices.end(), value) == field.choices.end()) {
+        return fmt::format("one of {}", fmt::join(field.choices, ", "));
+      }
+      *target = value;
+    } else {
+      const auto values = integers(node);
+      if (!values) return "a list of integers";
+      for (const int64_t v : *values) {
+        if (!in_range(field, static_cast<double>(v))) return "a list with elements of " + range_text(field);
+      }
+      *target = *values;
+    }
+    return {};
+  };
+  return std::visit(set, field.value);
+}
+
+std::string text_of(const toml::node& node) {
+  std::ostringstream out;
+  node.visit([&](const auto& value) { out << value; });
+  return out.str();
+}
+
+const ConfigField* find(std::span<const ConfigField> fields, std::string_view key) {
+  const auto found = std::find_if(fields.begin(), fields.end(), [&](const ConfigField& f) { return f.key == key; });
+  return found == fields.end() ? nullptr : &*found;
+}
+
+std::string suggestion(std::span<const ConfigField> fields, const std::string& key) {
+  std::vector<std::string> keys;
+  for (const ConfigField& f : fields) keys.push_back(f.key);
+  const std::string nearest = nearest_name(key, keys);
+  return nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest);
+}
+
+void apply_table(std::span<const ConfigField> fields, const toml::table& table, const std::string& prefix,
+                 UnknownKeys unknown, Problems& problems) {
+  for (const auto& [name, node] : table) {
+    const std::string key = prefix + std::string(name.str());
+    if (const toml::table* inner = node.as_table()) {
+      apply_table(fields, *inner, key + ".", unknown, problems);
+      continue;
+    }
+    const auto line = node.source().begin.line;
+    const ConfigField* field = find(fields, key);
+    if (field == nullptr) {
+      if (unknown == UnknownKeys::kIgnore) continue;
+      problems.add("line {}: unknown key {}{}", line, key, suggestion(fields, key));
+      continue;
+    }
+    const std::string expected = assign(*field, node);
+    if (!expected.empty()) problems.add("line {}: {} is {}, expected {}", line, key, text_of(node), expected);
+  }
+}
+
+void check_text(std::string_view text, const std::string& source) {
+  if (text.size() > kMaxBytes) {
+    fail(ExitCode::kConfig, "configuration {}: {} bytes, expected at most {}", source, text.size(), kMaxBytes);
+  }
+  int dots = 0;
+  for (const char c : text) {
+    dots = c == '\n' || c == '=' ? 0 : dots + (c == '.' ? 1 : 0);
+    if (dots > kMaxDots) fail(ExitCode::kConfig, "configuration {}: a key of more than {} parts", source, kMaxDots);
+  }
+}
+
+toml::table parse(std::string_view text, const std::string& source) {
+  check_text(text, source);
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& e) {
+    fail(ExitCode::kConfig, "configuration {}: line {}: {}", source, e.source().begin.line, e.description());
+  }
+}
+
+std::string quoted(const std::string& text) {
+  std::ostringstream out;
+  out << toml::value<std::string>(text);
+  return out.str();
+}
+
+std::string number_text(double value) {
+  std::string text = fmt::format("{}", value);  // the shortest that reads back exactly
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+}  // namespace
+
+void apply_toml(std::span<const ConfigField> fields, std::string_view text, const std::string& source,
+                UnknownKeys unknown) {
+  Problems problems(source);
+  apply_table(fields, parse(text, source), "", unknown, problems);
+  problems.throw_if_any();
+}
+
+void apply_override(std::span<const ConfigField> fields, std::string_view assignment) {
+  const size_t equals = assignment.find('=');
+  const std::string key(assignment.substr(0, equals));
+  const std::string source = fmt::format("argument {}", assignment);
+  if (equals == std::string_view::npos) fail(ExitCode::kConfig, "{}: expected key=value", source);
+  const ConfigField* field = find(fields, key);
+  if (field == nullptr) {
+    fail(ExitCode::kConfig, "{}: unknown key {}{}", source, key, suggestion(fields, key));
+  }
+  std::string value(assignment.substr(equals + 1));
+  const bool bare_string = std::holds_alternative<std::string*>(field->value) &&
+                           (value.empty() || (value[0] != '"' && value[0] != '\''));
+  if (bare_string) value = quoted(value);
+  const toml::table table = parse("value = " + value, source);
+  const toml::node* node = table.get("value");
+  if (node == nullptr || table.size() != 1) fail(ExitCode::kConfig, "{}: not one value", source);
+  const std::string expected = assign(*field, *node);
+  if (!expected.empty()) fail(ExitCode::kConfig, "{}: {} expects {}", source, key, expected);
+}
+
+std::string value_text(const ConfigField& field) {
+  return std::visit(
+      [](const auto* value) -> std::string {
+        using T = std::remove_cv_t<std::remove_pointer_t<decltype(value)>>;
+        if constexpr (std::is_same_v<T, bool>) return *value ? "true" : "false";
+        else if constexpr (std::is_same_v<T, int64_t>) return fmt::format("{}", *value);
+        else if constexpr (std::is_same_v<T, double>) return number_text(*value);
+        else if constexpr (std::is_same_v<T, std::string>) return quoted(*value);
+        else return fmt::format("[{}]", fmt::join(*value, ", "));
+      },
+      field.value);
+}
+
+std::string to_toml(std::span<const ConfigField> fields) {
+  std::string text, section;
+  for (const ConfigField& field : fields) {
+    const size_t dot = field.key.rfind('.');
+    const std::string own = field.key.substr(0, dot);
+    if (own != section) {
+      text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", own);
+      section = own;
+    }
+    text += fmt::format("# {}\n{} = {}\n", field.doc, field.key.substr(dot + 1), value_text(field));
+  }
+  return text;
+}
+
+std::vector<std::string> differences(std::span<const ConfigField> a, std::span<const ConfigField> b) {
+  std::vector<std::string> list;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const std::string left = value_text(a[i]), right = value_text(b[i]);
+    if (left != right) list.push_back(fmt::format("{}: {} and {}", a[i].key, left, right));
+  }
+  return list;
+}
+
+}  // namespace bigbigan

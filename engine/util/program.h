@@ -1,0 +1,31 @@
+// The frame of every program: errors to exit codes, a progress line, checked standard output.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace bigbigan {
+
+// Runs `body`, which returns an exit code; an Error becomes "<name>: error: ..." on standard error and its own
+// code. Standard output is flushed and checked before 0 is returned.
+int run_program(std::string_view name, const std::function<int()>& body);
+
+// One line that is rewritten in place on a terminal; elsewhere each update is a line of its own.
+class ProgressLine {
+ public:
+  ProgressLine();
+  ~ProgressLine() { finish(); }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  void update(const std::string& text);
+  // Leaves what is shown and goes to the next line.
+  void finish();
+
+ private:
+  bool terminal_;
+  bool open_ = false;
+};
+
+}  // namespace bigbigan

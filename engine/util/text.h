@@ -1,0 +1,18 @@
+// Numbers and names for people.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bigbigan {
+
+// The candidate nearest to `name` by edit distance, or "" when none is near.
+std::string nearest_name(std::string_view name, std::span<const std::string> candidates);
+// "1,234,567"
+std::string format_count(int64_t n);
+// "42s", "4m12s", "1h03m", "2d05h"
+std::string format_duration(double seconds);
+
+}  // namespace bigbigan
