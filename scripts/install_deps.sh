@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build pkg-config git ca-certificates
+  g++ cmake ninja-build ccache pkg-config git ca-certificates
   libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libxxhash-dev
   libdnnl-dev libeigen3-dev liblbfgs-dev librandom123-dev
   libarchive-dev libpng-dev zlib1g-dev libprotobuf-dev protobuf-compiler

@@ -72,7 +72,7 @@ void* HostAllocator::allocate(int64_t bytes, MemoryTag tag) {
   if (block == nullptr) {
     fail(ExitCode::kSystem,
          "out of memory: {} bytes for {} wanted; in use (peak): {}. Use a smaller train.batch or "
-         "train.micro_batch, or narrower networks",
+         "narrower networks",
          bytes, name_of(tag), to_string(ledger_));
   }
   ledger_.add(tag, size);

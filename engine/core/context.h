@@ -26,10 +26,12 @@ struct Context {
   Tape* tape = nullptr;
   // Storage of activations and parameters: f32, or f64 for checks.
   DType dtype = DType::kF32;
-  // Batch norm uses batch statistics and spectral norm iterates. Off: stored statistics, stored u.
-  bool training = false;
-  // Batch norm folds its batch statistics into the running ones.
+  // Batch norm normalises with the statistics of the batch; otherwise with the stored ones.
+  bool batch_statistics = false;
+  // Batch norm folds its batch statistics into the stored ones.
   bool update_statistics = false;
+  // Spectral norm runs a power iteration and moves u; otherwise u stays.
+  bool power_iteration = false;
 
   // Calls launch(exec) with the exec of this context: CpuExec or CudaExec.
   template <class Launch>

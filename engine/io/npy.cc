@@ -3,17 +3,19 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "kernels/common/error.h"
 
 namespace bigbigan {
 namespace {
 
-constexpr int64_t kMaxFileBytes = int64_t{1} << 36;
 constexpr size_t kMaxHeaderBytes = 64 << 10;
+constexpr int64_t kMaxPrefixBytes = 12;  // magic, version, length of the header
 constexpr std::array<std::pair<std::string_view, DType>, 5> kDTypes = {{{"<f4", DType::kF32},
                                                                        {"<f8", DType::kF64},
                                                                        {"|u1", DType::kU8},
@@ -40,7 +42,10 @@ class HeaderParser {
       } else {
         refuse(fmt::format("unexpected key '{}'", key));
       }
-      if (peek() == ',') ++at_;
+      separator('}');
+    }
+    if (text_.find_first_not_of(" \n", at_ + 1) != std::string_view::npos) {
+      refuse("something follows the '}'");
     }
     if (!has_descr || !has_order || !has_shape) refuse("descr, fortran_order or shape is missing");
   }
@@ -57,6 +62,11 @@ class HeaderParser {
   void expect(char c) {
     if (peek() != c) refuse(fmt::format("'{}' at byte {}, expected '{}'", text_[at_], at_, c));
     ++at_;
+  }
+  // A comma, or nothing before the closing bracket.
+  void separator(char closing) {
+    if (peek() == closing) return;
+    expect(',');
   }
   std::string_view quoted() {
     const char quote = peek();
@@ -87,11 +97,12 @@ class HeaderParser {
     while (peek() != ')') {
       int64_t value = 0;
       const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
-      if (error != std::errc() || value < 0) refuse(fmt::format("no dimension at byte {}", at_));
+      if (error != std::errc() || text_[at_] == '-') refuse(fmt::format("no dimension at byte {}", at_));
       at_ = static_cast<size_t>(end - text_.data());
       dims.push_back(value);
       if (dims.size() > 8) refuse("rank over 8");
-      if (peek() == ',') ++at_;
+      separator(')');
+      if (dims.size() == 1 && text_[at_ - 1] != ',') refuse("shape is a number, expected a tuple");
     }
     ++at_;
     return dims;
@@ -129,6 +140,45 @@ int64_t checked_bytes(const std::vector<int64_t>& shape, DType dtype, const std:
   return bytes;
 }
 
+// An array without its data, and where in the file that begins.
+struct NpyHeader {
+  NpyArray array;
+  int64_t data_start = 0;
+  int64_t data_bytes = 0;
+};
+
+// Reads the header of a file of `file_bytes` from its first bytes (all of them, or as many as a header may
+// have) and checks that the data fills the rest exactly.
+NpyHeader parse_header(std::span<const std::byte> head, int64_t file_bytes, const std::string& source) {
+  const auto* text = reinterpret_cast<const char*>(head.data());
+  if (head.size() < 10 || std::memcmp(text, "\x93NUMPY", 6) != 0) {
+    fail(ExitCode::kBadData, "{}: not an npy file (no \\x93NUMPY at the start)", source);
+  }
+  const int major = static_cast<int>(head[6]), minor = static_cast<int>(head[7]);
+  if ((major != 1 && major != 2) || minor != 0) {
+    fail(ExitCode::kBadData, "{}: npy version {}.{}, expected 1.0 or 2.0", source, major, minor);
+  }
+  const size_t prefix = major == 1 ? 10 : 12;
+  size_t length = 0;
+  for (size_t i = 8; i < std::min(prefix, head.size()); ++i) {
+    length |= static_cast<size_t>(head[i]) << (8 * (i - 8));
+  }
+  if (length > kMaxHeaderBytes || prefix + length > head.size()) {
+    fail(ExitCode::kBadData, "{}: an npy header of {} bytes in a file of {}: truncated?", source, length,
+         file_bytes);
+  }
+  NpyHeader header;
+  HeaderParser({text + prefix, length}, source).parse(header.array);
+  header.data_start = static_cast<int64_t>(prefix + length);
+  header.data_bytes = checked_bytes(header.array.shape, header.array.dtype, source);
+  if (file_bytes - header.data_start != header.data_bytes) {
+    fail(ExitCode::kBadData, "{}: {} bytes of data, expected {} for shape ({}) of {}", source,
+         file_bytes - header.data_start, header.data_bytes, fmt::join(header.array.shape, ", "),
+         name_of(header.array.dtype));
+  }
+  return header;
+}
+
 }  // namespace
 
 int64_t NpyArray::elems() const {
@@ -157,47 +207,45 @@ std::vector<double> NpyArray::to_doubles() const {
 }
 
 NpyArray parse_npy(std::span<const std::byte> file, const std::string& source) {
-  const auto* text = reinterpret_cast<const char*>(file.data());
-  if (file.size() < 10 || std::memcmp(text, "\x93NUMPY", 6) != 0) {
-    fail(ExitCode::kBadData, "{}: not an npy file (no \\x93NUMPY at the start)", source);
-  }
-  const int major = static_cast<int>(file[6]);
-  if (major != 1 && major != 2) fail(ExitCode::kBadData, "{}: npy version {}, expected 1 or 2", source, major);
-  const size_t prefix = major == 1 ? 10 : 12;
-  size_t length = 0;
-  for (size_t i = 8; i < std::min(prefix, file.size()); ++i) length |= static_cast<size_t>(file[i]) << (8 * (i - 8));
-  if (length > kMaxHeaderBytes || prefix + length > file.size()) {
-    fail(ExitCode::kBadData, "{}: an npy header of {} bytes in a file of {}: truncated?", source, length,
-         file.size());
-  }
-  NpyArray array;
-  HeaderParser({text + prefix, length}, source).parse(array);
-  const int64_t bytes = checked_bytes(array.shape, array.dtype, source);
-  const auto found = static_cast<int64_t>(file.size() - prefix - length);
-  if (found != bytes) {
-    fail(ExitCode::kBadData, "{}: {} bytes of data, expected {} for shape ({}) of {}", source, found, bytes,
-         fmt::join(array.shape, ", "), name_of(array.dtype));
-  }
-  const auto data = file.subspan(prefix + length);
-  array.data.assign(data.begin(), data.end());
-  return array;
+  NpyHeader header = parse_header(file, static_cast<int64_t>(file.size()), source);
+  const auto data = file.subspan(static_cast<size_t>(header.data_start));
+  header.array.data.assign(data.begin(), data.end());
+  return std::move(header.array);
 }
 
 NpyArray read_npy(Vfs& vfs, const Vfs::Path& path) {
-  return parse_npy(read_bytes(vfs, path, kMaxFileBytes), path.string());
+  const auto file = vfs.open(path);
+  const auto head_bytes =
+      std::min(file->size(), kMaxPrefixBytes + static_cast<int64_t>(kMaxHeaderBytes));
+  std::vector<std::byte> head(static_cast<size_t>(head_bytes));
+  file->read_at(0, head);
+  NpyHeader header = parse_header(head, file->size(), path.string());
+  header.array.data.resize(static_cast<size_t>(header.data_bytes));
+  file->read_at(header.data_start, header.array.data);
+  return std::move(header.array);
 }
 
-NpyWriter::NpyWriter(Vfs& vfs, Vfs::Path path, DType dtype, int64_t rows, std::span<const int64_t> row_shape)
-    : vfs_(vfs), path_(std::move(path)), temporary_(temporary_beside(path_)), file_(vfs.create(temporary_)) {
+NpyWriter::NpyWriter(Vfs& vfs, Vfs::Path path, DType dtype, int64_t rows,
+                     std::span<const int64_t> row_shape)
+    : vfs_(vfs), path_(std::move(path)), temporary_(temporary_beside(path_)) {
   std::vector<int64_t> shape = {rows};
   shape.insert(shape.end(), row_shape.begin(), row_shape.end());
   bytes_left_ = checked_bytes(shape, dtype, path_.string());
   const std::string header = header_of(dtype, shape);
-  file_->write(std::as_bytes(std::span(header)));
+  file_ = vfs.create(temporary_);
+  try {
+    file_->write(std::as_bytes(std::span(header)));
+  } catch (const Error&) {
+    discard();
+    throw;
+  }
 }
 
 NpyWriter::~NpyWriter() {
-  if (!file_) return;
+  if (file_) discard();
+}
+
+void NpyWriter::discard() {
   file_.reset();
   try {
     vfs_.remove_file(temporary_);
@@ -206,12 +254,14 @@ NpyWriter::~NpyWriter() {
 }
 
 void NpyWriter::append(std::span<const std::byte> rows) {
+  check(file_ != nullptr, "npy: {} is closed already", path_.string());
   bytes_left_ -= static_cast<int64_t>(rows.size());
   check(bytes_left_ >= 0, "npy: more rows than announced for {}", path_.string());
   file_->write(rows);
 }
 
 void NpyWriter::close() {
+  check(file_ != nullptr, "npy: {} is closed already", path_.string());
   check(bytes_left_ == 0, "npy: {} bytes missing for {}", bytes_left_, path_.string());
   file_->sync();
   file_->close();

@@ -37,6 +37,8 @@ class NpyWriter {
   void close();
 
  private:
+  void discard();
+
   Vfs& vfs_;
   Vfs::Path path_, temporary_;
   std::unique_ptr<WritableFile> file_;

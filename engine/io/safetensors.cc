@@ -5,6 +5,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "kernels/common/error.h"
@@ -44,7 +46,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return refuse("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (numbers_ == nullptr || numbers_->size() > kMaxRank) return refuse("a number here");
+    if (numbers_ == nullptr) return refuse("a number here");
+    if (numbers_->size() == kMaxRank) return refuse("a list of more than 5 numbers");
     if (value > static_cast<uint64_t>(INT64_MAX)) return refuse("a number over 2^63");
     numbers_->push_back(static_cast<int64_t>(value));
     return true;
@@ -56,6 +59,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (depth_ != 2 || field_ != "dtype") return refuse("a string here");
+    if (dtype_) return refuse("a second dtype");
     for (const auto& [name, dtype] : kDTypes) {
       if (name == value) dtype_ = dtype;
     }
@@ -81,7 +85,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (value.size() > kMaxNameBytes) return refuse("a name over 512 bytes");
     if (depth_ == 1) {
       key_ = value;
-      if (!names_.emplace(value, true).second) return refuse("a duplicate name");
+      if (!names_.insert(value).second) return refuse("a duplicate name");
     } else if (in_metadata_) {
       key_ = value;
     } else {
@@ -121,17 +125,18 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   void add_tensor() {
-    if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2 || shape_->size() > kMaxRank) {
+    if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2) {
       fail(ExitCode::kBadData,
-           "{}: tensor {}: expected dtype, shape of rank <= {} and two data_offsets", source_, key_, kMaxRank);
+           "{}: tensor {}: expected dtype, shape and two data_offsets", source_, key_);
     }
     int64_t bytes = static_cast<int64_t>(size_of(*dtype_));
     bool overflow = false;
     for (const int64_t dim : *shape_) overflow |= __builtin_mul_overflow(bytes, dim, &bytes);
     const int64_t begin = (*offsets_)[0], end = (*offsets_)[1];
     if (overflow || end < begin || end - begin != bytes) {
-      fail(ExitCode::kBadData, "{}: tensor {}: offsets {} to {} do not fit its shape and dtype", source_,
-           key_, begin, end);
+      fail(ExitCode::kBadData, "{}: tensor {}: offsets {} to {}, expected {} bytes for {} of {}", source_,
+           key_, begin, end, overflow ? "too many" : std::to_string(bytes), to_string(Shape(*shape_)),
+           name_of(*dtype_));
     }
     header_.tensors[key_] = {*dtype_, Shape(*shape_), begin, bytes};
     if (header_.tensors.size() > kMaxTensors) {
@@ -141,7 +146,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   std::string source_;
   SafetensorsHeader& header_;
-  std::map<std::string, bool> names_;
+  std::set<std::string> names_;
   int depth_ = 0;
   bool in_metadata_ = false;
   std::string key_, field_;
@@ -152,20 +157,29 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
 // The tensors must cover the data without holes or overlaps: a byte that belongs to none could be anything.
 void check_coverage(const SafetensorsHeader& header, int64_t data_bytes, const std::string& source) {
-  std::vector<std::pair<int64_t, int64_t>> sorted;  // an empty tensor comes before its neighbour
-  for (const auto& [name, info] : header.tensors) sorted.emplace_back(info.offset, info.bytes);
+  // Sorted by offset and size: an empty tensor comes before its neighbour.
+  std::vector<std::tuple<int64_t, int64_t, std::string_view>> sorted;
+  for (const auto& [name, info] : header.tensors) sorted.emplace_back(info.offset, info.bytes, name);
   std::sort(sorted.begin(), sorted.end());
   int64_t expected = 0;
-  for (const auto& [offset, bytes] : sorted) {
+  for (const auto& [offset, bytes, name] : sorted) {
     if (offset != expected) {
-      fail(ExitCode::kBadData, "{}: data starts at byte {} where {} was expected: a hole or an overlap",
-           source, offset, expected);
+      fail(ExitCode::kBadData, "{}: tensor {}: starts at byte {}, expected {}: {}", source, name, offset,
+           expected, offset > expected ? "a hole before it" : "it overlaps another");
     }
     expected += bytes;
   }
   if (expected != data_bytes) {
     fail(ExitCode::kBadData, "{}: {} bytes of data, expected {}: the file is {}", source, data_bytes,
          expected, data_bytes < expected ? "truncated" : "too long");
+  }
+}
+
+std::string json_of(const nlohmann::ordered_json& header) {
+  try {
+    return header.dump();
+  } catch (const nlohmann::json::exception& error) {
+    fail(ExitCode::kInternal, "safetensors: a name or metadata is not UTF-8: {}", error.what());
   }
 }
 
@@ -176,6 +190,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_b
   const size_t start = json.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos || json[start] != '{') {
     fail(ExitCode::kBadData, "{}: the header does not start with '{{': not a safetensors file", source);
+  }
+  if (json.find('\0') != std::string_view::npos) {  // the JSON library would take it for the end
+    fail(ExitCode::kBadData, "{}: the header contains a zero byte", source);
   }
   SafetensorsHeader header;
   HeaderReader reader(source, header);
@@ -191,13 +208,15 @@ void write_safetensors(WritableFile& file, std::span<const NamedTensor> tensors,
   int64_t offset = 0;
   for (const NamedTensor& t : tensors) {
     check(!header.contains(t.name), "safetensors: {} twice", t.name);
+    check(t.name != "__metadata__" && t.name.size() <= kMaxNameBytes,
+          "safetensors: {} cannot name a tensor", t.name);
     const int64_t bytes = Shape(t.shape).elems() * static_cast<int64_t>(size_of(t.dtype));
     header[t.name] = {{"dtype", file_name_of(t.dtype)},
                       {"shape", t.shape},
                       {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
-  std::string text = header.dump();
+  std::string text = json_of(header);
   text.append((kAlignment - (text.size() + 8) % kAlignment) % kAlignment, ' ');
   const uint64_t length = text.size();  // little-endian, as is every machine this builds on
   file.write(std::as_bytes(std::span(&length, 1)));
@@ -211,12 +230,18 @@ void write_safetensors(WritableFile& file, std::span<const NamedTensor> tensors,
 SafetensorsFile::SafetensorsFile(Vfs& vfs, const Vfs::Path& path)
     : source_(path.string()), file_(vfs.open(path)) {
   const int64_t size = file_->size();
-  if (size < 8) fail(ExitCode::kBadData, "{}: {} bytes, expected a safetensors file", source_, size);
+  if (size < 8) {
+    fail(ExitCode::kBadData, "{}: truncated: {} bytes, expected at least 8", source_, size);
+  }
   uint64_t length = 0;
   file_->read_at(0, std::as_writable_bytes(std::span(&length, 1)));
-  if (length > static_cast<uint64_t>(std::min(kMaxHeaderBytes, size - 8))) {
-    fail(ExitCode::kBadData, "{}: a header of {} bytes in a file of {}: truncated, or not a safetensors file",
-         source_, length, size);
+  if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
+    fail(ExitCode::kBadData, "{}: a header of {} bytes, expected at most {}: not a safetensors file",
+         source_, length, kMaxHeaderBytes);
+  }
+  if (static_cast<int64_t>(length) > size - 8) {
+    fail(ExitCode::kBadData, "{}: truncated: {} bytes, expected at least {} (header)", source_, size,
+         8 + length);
   }
   std::string json(length, ' ');
   file_->read_at(8, std::as_writable_bytes(std::span(json)));

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "kernels/common/error.h"
 
@@ -21,6 +22,19 @@ using Path = Vfs::Path;
 [[noreturn]] void fail_errno(ExitCode code, const char* what, const Path& path) {
   const int error = errno;
   fail(code, "{} {}: {}", what, path.string(), std::strerror(error));
+}
+
+// The code for something that could not be made: a full or broken disk is a failed write.
+ExitCode creation_code() {
+  const bool disk = errno == ENOSPC || errno == EDQUOT || errno == EIO;
+  return disk ? ExitCode::kWriteFailed : ExitCode::kCannotCreate;
+}
+
+void remove_quietly(Vfs& vfs, const Path& path) {
+  try {
+    vfs.remove_file(path);
+  } catch (const Error&) {  // the failure that led here is the one to report
+  }
 }
 
 // Calls a system call again while a signal interrupts it.
@@ -61,9 +75,10 @@ class PosixWritableFile final : public WritableFile {
 
 class PosixReadableFile final : public ReadableFile {
  public:
-  PosixReadableFile(int fd, int64_t size, Path path) : fd_(fd), size_(size), path_(std::move(path)) {}
+  PosixReadableFile(int fd, Path path) : fd_(fd), path_(std::move(path)) {}
   ~PosixReadableFile() override { ::close(fd_); }
 
+  void set_size(int64_t size) { size_ = size; }
   [[nodiscard]] int64_t size() const override { return size_; }
   void read_at(int64_t offset, std::span<std::byte> bytes) override {
     const int64_t wanted = offset + static_cast<int64_t>(bytes.size());
@@ -81,14 +96,14 @@ class PosixReadableFile final : public ReadableFile {
 
  private:
   int fd_;
-  int64_t size_;
+  int64_t size_ = 0;
   Path path_;
 };
 
 std::unique_ptr<WritableFile> open_for_writing(const Path& path, int flags) {
   const int fd = retried(
       [&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600); });
-  if (fd < 0) fail_errno(ExitCode::kCannotCreate, "create", path);
+  if (fd < 0) fail_errno(creation_code(), "create", path);
   return std::make_unique<PosixWritableFile>(fd, path);
 }
 
@@ -106,13 +121,18 @@ std::unique_ptr<ReadableFile> PosixVfs::open(const Path& path) {
   // O_NONBLOCK: opening a FIFO must not hang.
   const int fd = retried(
       [&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); });
-  if (fd < 0) fail_errno(ExitCode::kNoInput, "open", path);
-  struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
-    fail(ExitCode::kNoInput, "open {}: not a regular file", path.string());
+  if (fd < 0) {
+    const char* hint = errno == ELOOP ? "open (not a regular file, or too many links)" : "open";
+    fail_errno(ExitCode::kNoInput, hint, path);
   }
-  return std::make_unique<PosixReadableFile>(fd, info.st_size, path);
+  auto file = std::make_unique<PosixReadableFile>(fd, path);
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) fail_errno(ExitCode::kNoInput, "stat", path);
+  if (!S_ISREG(info.st_mode)) {
+    fail(ExitCode::kNoInput, "open {}: is not a regular file", path.string());
+  }
+  file->set_size(info.st_size);
+  return file;
 }
 
 bool PosixVfs::exists(const Path& path) {
@@ -138,7 +158,7 @@ std::vector<std::string> PosixVfs::list(const Path& directory) {
 }
 
 void PosixVfs::make_directory(const Path& path) {
-  if (::mkdir(path.c_str(), 0700) != 0) fail_errno(ExitCode::kCannotCreate, "create directory", path);
+  if (::mkdir(path.c_str(), 0700) != 0) fail_errno(creation_code(), "create directory", path);
 }
 
 void PosixVfs::rename(const Path& from, const Path& to) {
@@ -187,7 +207,12 @@ std::string read_text(Vfs& vfs, const Path& path, int64_t max_bytes) {
 void make_directories(Vfs& vfs, const Path& path) {
   if (path.empty() || vfs.exists(path)) return;
   make_directories(vfs, path.parent_path());
-  vfs.make_directory(path);
+  if (!path.has_filename()) return;  // "a/b/": its parent "a/b" was the directory meant
+  try {
+    vfs.make_directory(path);
+  } catch (const Error&) {
+    if (!vfs.exists(path)) throw;  // another process was faster
+  }
 }
 
 Path temporary_beside(const Path& path) {
@@ -205,7 +230,7 @@ void write_file_atomic(Vfs& vfs, const Path& path, std::span<const std::byte> by
     file->close();
     vfs.rename(temporary, path);
   } catch (const Error&) {
-    if (vfs.exists(temporary)) vfs.remove_file(temporary);
+    remove_quietly(vfs, temporary);
     throw;
   }
   vfs.sync_directory(path.has_parent_path() ? path.parent_path() : Path("."));

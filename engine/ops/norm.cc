@@ -71,7 +71,7 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
   const int64_t c = x.shape()[-1];
   Saved saved{.x = x.value, .statistics = doubles(ctx, {2, c}), .gain = gain.value, .bias = bias.value,
               .options = options};
-  if (ctx.training) {
+  if (ctx.batch_statistics) {
     saved.moments = global_moments(ctx, x.view());
     ctx.run([&](const auto& ex) {
       statistics_of_moments(ex, saved.moments, options.eps, saved.statistics);
@@ -110,7 +110,7 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
     args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
     outputs.push_back(y);
   }
-  ctx.run([&](const auto& ex) { spectral_norm_forward(ex, args, ctx.training, eps); });
+  ctx.run([&](const auto& ex) { spectral_norm_forward(ex, args, ctx.power_iteration, eps); });
   if (ctx.tape == nullptr) return {outputs.begin(), outputs.end()};
   // u moves on in the next iteration: backward needs the one of this forward pass.
   for (size_t i = 0; i < saved.size(); ++i) {

@@ -16,9 +16,9 @@ struct BatchNormOptions {
 // y = (x - mean) / sqrt(var + eps) * (gain + gain_offset) + bias, per channel of x (N, H, W, C) or (N, C).
 //
 // gain and bias: (C) affine, (N, C) conditional, or empty Vars (1 and 0).
-// running_mean, running_var: buffers (C), f32 or f64 as ctx.dtype; read when !ctx.training, updated when
-// ctx.training && ctx.update_statistics.
-// In training mean and biased variance are taken over the batch of ALL ranks of ctx.comm, each rank
+// running_mean, running_var: buffers (C), f32 or f64 as ctx.dtype; read unless ctx.batch_statistics,
+// updated when ctx.batch_statistics && ctx.update_statistics.
+// Batch mean and biased variance are taken over the batch of ALL ranks of ctx.comm, each rank
 // counting its own samples (uneven and empty ranks are right), by Welford merge in rank order; backward
 // likewise uses the global count.
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
@@ -26,7 +26,7 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
                const BatchNormOptions& options);
 
 // w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as the matrix
-// (K, rest). u (K) per weight, updated in place when ctx.training:
+// (K, rest). u (K) per weight, updated in place when ctx.power_iteration:
 //   v = n(u W), u = n(v W^T), sigma = v W^T u^T with n(x) = x / max(|x|, eps)
 // otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for A = dL/d(w/sigma):
 //   dL/dw = (A - <A, w/sigma> u^T v) / sigma

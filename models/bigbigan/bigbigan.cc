@@ -47,8 +47,9 @@ PairScores BigBiGAN::scores(const Context& x_ctx, const Context& z_ctx, const Co
 
 Tensor BigBiGAN::discriminator_gradients(const Context& ctx, const StepInputs& in) {
   Context forward = ctx;
-  forward.training = true;
+  forward.batch_statistics = true;
   forward.update_statistics = false;
+  forward.power_iteration = true;
   const Var x_fake = generator(forward, generator.prepare(forward), in.z);
   const Var z_enc = encoder ? encoder->sample(forward, (*encoder)(forward, in.x), in.eps) : Var();
 
@@ -66,8 +67,9 @@ Tensor BigBiGAN::discriminator_gradients(const Context& ctx, const StepInputs& i
 
 Tensor BigBiGAN::encoder_generator_gradients(const Context& ctx, const StepInputs& in) {
   Context plain = ctx;
-  plain.training = true;
+  plain.batch_statistics = true;
   plain.update_statistics = true;
+  plain.power_iteration = true;
   Tape tape;
   tape.watch(&g_store);
   tape.watch(&e_store);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/util/config.h"
+
 namespace bigbigan {
 
 // Keys of the configuration file. 0 or -1 mean "as published for this resolution", see architecture().
@@ -41,6 +43,9 @@ struct ModelConfig {
   double e_bn_eps = 1e-3;
   double bn_momentum = 0.99;
 };
+
+// The keys "model.*" over `config`.
+std::vector<ConfigField> config_fields(ModelConfig& config);
 
 // A ModelConfig with the tables filled in.
 struct Architecture {

@@ -28,6 +28,14 @@ void add_parameters(ParamStore& store, const Tensor& flat, const std::string& su
   }
 }
 
+// Weights and buffers of a store: the live ones, or the moving averages.
+void add_store(ParamStore& store, bool averaged, std::vector<Item>& items) {
+  add_parameters(store, averaged ? store.ema : store.value, "", items);
+  for (const auto& entry : store.buffer_entries()) {
+    items.push_back({entry.name, store.of(entry, averaged), entry.shape, false});
+  }
+}
+
 std::vector<Item> items_of(BigBiGAN& model, WeightSet set) {
   std::vector<Item> items;
   for (ParamStore* store : model.stores()) {
@@ -38,10 +46,7 @@ std::vector<Item> items_of(BigBiGAN& model, WeightSet set) {
     }
     const bool averaged = set == WeightSet::kEma;
     if (averaged && store == &model.d_store) continue;  // D has no moving average
-    add_parameters(*store, averaged ? store->ema : store->value, "", items);
-    for (const auto& entry : store->buffer_entries()) {
-      items.push_back({entry.name, store->of(entry, averaged), entry.shape, false});
-    }
+    add_store(*store, averaged, items);
   }
   return items;
 }
@@ -82,8 +87,9 @@ ExportedWeights export_weights(BigBiGAN& model, WeightSet set) {
   return out;
 }
 
-void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra) {
-  const std::vector<Item> items = items_of(model, set);
+namespace {
+
+void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool allow_extra) {
   const auto names = file.names();
   std::set<std::string> unused(names.begin(), names.end());
   std::string problems;
@@ -112,6 +118,20 @@ void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool 
     file.read(item.name, bytes);
     store_item(item, info.dtype, bytes);
   }
+}
+
+}  // namespace
+
+void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra) {
+  import_items(items_of(model, set), file, allow_extra);
+}
+
+void import_averages(BigBiGAN& model, SafetensorsFile& file) {
+  std::vector<Item> items;
+  for (ParamStore* store : model.stores()) {
+    if (store != &model.d_store) add_store(*store, false, items);
+  }
+  import_items(items, file, false);
 }
 
 }  // namespace bigbigan

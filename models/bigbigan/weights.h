@@ -25,4 +25,7 @@ ExportedWeights export_weights(BigBiGAN& model, WeightSet set);
 // unless `allow_extra`. Stores that are not allocated for `set` are an internal error.
 void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra);
 
+// Puts the moving averages of a file in the place of the live weights of G and E, for a model that does not train.
+void import_averages(BigBiGAN& model, SafetensorsFile& file);
+
 }  // namespace bigbigan

@@ -30,7 +30,7 @@ class SpectralSet {
   // Declares `<name>` (without ".weight") as normalised; adds the buffer `<name>.u`.
   Weight add(ParamStore& store, const std::string& name, Param weight);
   [[nodiscard]] size_t size() const { return weights_.size(); }
-  // weight / sigma for all; one power iteration when ctx.training.
+  // weight / sigma for all; one power iteration when ctx.power_iteration.
   [[nodiscard]] PreparedWeights prepare(const Context& ctx) const;
 
  private:

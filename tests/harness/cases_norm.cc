@@ -21,7 +21,7 @@ struct BnSpec {
   Gain gain = Gain::kAffine;
   BatchNormOptions options;
   double mean = 0.5;
-  bool training = true;
+  bool training = true;   // batch statistics and power iterations, or stored ones
 };
 
 Tensor filled(const Context& ctx, const std::vector<double>& values) {
@@ -87,7 +87,7 @@ OpCase spectral_case(const std::vector<Shape>& shapes, bool training) {
              }
              std::vector<Var> constants;
              for (const Var& w : v) constants.emplace_back(w.value);
-             for (int i = 0; ctx.training && i < kIterationsAhead; ++i) {
+             for (int i = 0; ctx.power_iteration && i < kIterationsAhead; ++i) {
                spectral_norm(ctx.with_tape(nullptr), constants, u, 1e-4);
              }
              return spectral_norm(ctx, v, u, 1e-4);

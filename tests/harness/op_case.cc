@@ -107,7 +107,8 @@ CaseResult run_case(const OpCase& c, const RunOptions& o) {
   HostAllocator host;
   GuardAllocator guarded(host);
   ThreadPool pool(o.threads);
-  Context ctx{.exec = CpuExec{&pool}, .allocator = &host, .dtype = o.dtype, .training = c.training};
+  Context ctx{.exec = CpuExec{&pool}, .allocator = &host, .dtype = o.dtype,
+              .batch_statistics = c.training, .power_iteration = c.training};
   if (o.guarded) ctx.allocator = &guarded;
 
   const std::vector<Tensor> inputs = case_inputs(ctx, c, o.dtype);
@@ -156,7 +157,8 @@ std::string check_gradient(const OpCase& c) {
   constexpr int64_t kElementsPerInput = 24;
   const CaseResult analytic = run_case(c, {});
   HostAllocator host;
-  const Context ctx{.exec = CpuExec{}, .allocator = &host, .dtype = DType::kF64, .training = c.training};
+  const Context ctx{.exec = CpuExec{}, .allocator = &host, .dtype = DType::kF64,
+                    .batch_statistics = c.training, .power_iteration = c.training};
   std::mt19937_64 random(seed_of(c.name) + 1);
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     if (!c.inputs[i].wants_gradient) continue;

@@ -34,7 +34,7 @@ struct OpCase {
   // f32 kernels through another algorithm than f64 ones (oneDNN, f32 sums): extra factor on tolerances.
   double slack = 1.0;
   double flops = 0;       // of forward, for the benchmark
-  bool training = true;
+  bool training = true;   // batch statistics and power iterations, or stored ones
 };
 
 // Each returns an empty string, or what went wrong and where.

@@ -1,0 +1,53 @@
+#include "models/bigbigan/inference.h"
+
+#include <cstring>
+
+#include "engine/ops/image.h"
+
+namespace bigbigan {
+
+Context inference_context(const Context& ctx, BnMode bn) {
+  Context plain = ctx.with_tape(nullptr);
+  plain.batch_statistics = bn == BnMode::kBatch;
+  plain.update_statistics = false;
+  plain.power_iteration = false;
+  return plain;
+}
+
+Tensor generate(const BigBiGAN& model, const Context& ctx, const Tensor& z) {
+  return model.generator(ctx, model.generator.prepare(ctx), z).value;
+}
+
+Tensor reconstruct(const BigBiGAN& model, const Context& ctx, const Tensor& x) {
+  check(model.encoder.has_value(), "reconstruct: the model has no encoder");
+  return generate(model, ctx, model.encoder->mean_and_stdev(ctx, (*model.encoder)(ctx, x)).first);
+}
+
+UseAverages::UseAverages(BigBiGAN& model) : model_(model) {
+  model_.g_store.use_ema = model_.e_store.use_ema = true;
+}
+
+UseAverages::~UseAverages() { model_.g_store.use_ema = model_.e_store.use_ema = false; }
+
+Image picture_of(const Context& ctx, const Tensor& images, int64_t columns) {
+  constexpr int64_t kReadableWidth = 64;
+  const Shape& s = images.shape();
+  const Tensor pixels = denormalize_image(ctx, images);
+  const std::span bytes(pixels.as<uint8_t>(), static_cast<size_t>(pixels.elems()));
+  const Image grid = image_grid(bytes, s[0], s[1], s[2], s[3], columns);
+  return enlarged(grid, std::max<int64_t>(1, kReadableWidth / s[2]));
+}
+
+Tensor interleaved(const Context& ctx, const Tensor& a, const Tensor& b) {
+  check_shape("interleaved", "b", b.shape(), a.shape());
+  const int64_t n = a.shape()[0], row = n > 0 ? a.view().bytes() / n : 0;
+  const Tensor out = Tensor::empty(ctx, a.shape().with_dim0(2 * n), a.dtype());
+  auto* to = static_cast<std::byte*>(out.view().data);
+  for (int64_t i = 0; i < n; ++i) {
+    std::memcpy(to + 2 * i * row, static_cast<const std::byte*>(a.view().data) + i * row, row);
+    std::memcpy(to + (2 * i + 1) * row, static_cast<const std::byte*>(b.view().data) + i * row, row);
+  }
+  return out;
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,69 @@
+#include "train/config.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engine/util/text.h"
+#include "kernels/common/error.h"
+#include "train/presets.h"
+
+namespace bigbigan {
+
+std::vector<ConfigField> config_fields(Config& c) {
+  constexpr double kMany = 1e12;
+  std::vector<ConfigField> fields = config_fields(c.model);
+  const std::vector<ConfigField> rest = {
+      {"data.path", &c.data.path, "folder with IDX files, or .npy file of images"},
+      {"data.flip", &c.data.flip, "mirror training images left to right at random"},
+      {"data.val_images", &c.data.val_images, "training images held out for choosing models and settings", 0, kMany},
+      {"train.steps", &c.train.steps, "each d_steps updates of D and one of G and E", 1, kMany},
+      {"train.minutes", &c.train.minutes, "stop after this time of training, with a checkpoint; 0: no limit", 0, kMany},
+      {"train.batch", &c.train.batch, "images per update, over all ranks", 1, 1 << 20},
+      {"train.d_steps", &c.train.d_steps, "updates of D per step", 1, 64},
+      {"train.ema_decay", &c.train.ema_decay, "of the moving averages of G and E", 0, 1},
+      {"train.ema_start", &c.train.ema_start, "before this step the averages equal the live weights", 0, kMany},
+      {"train.seed", &c.train.seed, "of initial weights, latents, noise and data order", 0, kMany},
+      {"train.threads", &c.train.threads, "CPU threads; 0: the cores this process may use", 0, 1024},
+      {"train.max_bad_steps", &c.train.max_bad_steps, "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
+      {"optim.g_lr", &c.optim.g_lr, "Adam's learning rate of G", 0, 1},
+      {"optim.d_lr", &c.optim.d_lr, "of D", 0, 1},
+      {"optim.e_lr", &c.optim.e_lr, "of E", 0, 1},
+      {"optim.beta1", &c.optim.beta1, "Adam's decay of the mean", 0, 0.999999},
+      {"optim.beta2", &c.optim.beta2, "Adam's decay of the square", 0, 0.999999},
+      {"optim.eps", &c.optim.eps, "Adam's epsilon", 0, 1},
+      {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: at the end only", 0, kMany},
+      {"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany},
+      {"checkpoint.milestone_steps", &c.checkpoint.milestone_steps, "multiples of this are kept for ever; 0: none", 0, kMany},
+      {"log.every_steps", &c.log.every_steps, "between two lines of stats.jsonl", 1, kMany},
+      {"sample.every_steps", &c.sample.every_steps, "between two grids of samples and reconstructions; 0: none", 0, kMany},
+      {"sample.images", &c.sample.images, "in a grid", 1, 4096},
+  };
+  fields.insert(fields.end(), rest.begin(), rest.end());
+  return fields;
+}
+
+bool may_differ_on_resume(std::string_view key) {
+  constexpr std::array<std::string_view, 5> kFree = {"train.steps", "train.minutes", "train.threads",
+                                                     "train.max_bad_steps", "data.path"};
+  return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
+         std::find(kFree.begin(), kFree.end(), key) != kFree.end();
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) names.emplace_back(preset.name);
+  return names;
+}
+
+std::string preset_text(const std::string& name) {
+  for (const Preset& preset : kPresets) {
+    if (preset.name == name) return std::string(preset.text);
+  }
+  std::string all;
+  for (const Preset& preset : kPresets) all += std::string(all.empty() ? "" : ", ") + std::string(preset.name);
+  const std::string nearest = nearest_name(name, preset_names());
+  fail(ExitCode::kConfig, "no preset {}{}; there are: {}", name,
+       nearest.empty() ? "" : " (did you mean " + nearest + "?)", all);
+}
+
+}  // namespace bigbigan

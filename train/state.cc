@@ -1,0 +1,89 @@
+#include "train/state.h"
+
+#include <cmath>
+
+#include "engine/io/flat_json.h"
+#include "kernels/common/dispatch.h"
+#include "models/bigbigan/load.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int64_t kMaxStateBytes = 1 << 20;
+
+void check_finite(const ExportedWeights& weights) {
+  for (const NamedTensor& t : weights.tensors) {
+    dispatch_real("checkpoint", t.dtype, [&]<class T>(TypeTag<T>) {
+      const auto* values = static_cast<const T*>(t.data);
+      for (int64_t i = 0; i < Shape(t.shape).elems(); ++i) {
+        if (std::isfinite(values[i])) continue;
+        fail(ExitCode::kNumerical, "{} holds a value that is not finite: no checkpoint is written; the last one is good", t.name);
+      }
+    });
+  }
+}
+
+FlatJson to_flat_json(const TrainState& s) {
+  return {{"format", std::string("bigbigan-state 1")},
+          {"step", s.step},
+          {"consumed_samples", s.consumed_samples},
+          {"d_updates", s.d_updates},
+          {"eg_updates", s.eg_updates},
+          {"skipped_steps", s.skipped_steps},
+          {"bad_in_row", s.bad_in_row},
+          {"elapsed_seconds", s.elapsed_seconds},
+          {"data_fingerprint", s.data_fingerprint},
+          {"config", s.config}};
+}
+
+TrainState from_flat_json(const FlatJson& json, const std::string& source) {
+  const auto integer = [&](const char* key) { return json_get<int64_t>(json, key, source); };
+  const auto text = [&](const char* key) { return json_get<std::string>(json, key, source); };
+  if (text("format") != "bigbigan-state 1") fail(ExitCode::kBadData, "{}: of another format version", source);
+  return {.step = integer("step"),
+          .consumed_samples = integer("consumed_samples"),
+          .d_updates = integer("d_updates"),
+          .eg_updates = integer("eg_updates"),
+          .skipped_steps = integer("skipped_steps"),
+          .bad_in_row = integer("bad_in_row"),
+          .elapsed_seconds = json_get<double>(json, "elapsed_seconds", source),
+          .data_fingerprint = text("data_fingerprint"),
+          .config = text("config")};
+}
+
+}  // namespace
+
+void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state) {
+  const std::map<std::string, std::string> metadata = {{"format", "bigbigan"},
+                                                       {"step", std::to_string(state.step)},
+                                                       {"config", state.config}};
+  const auto weights_file = [&](const char* name, WeightSet set) {
+    auto weights = std::make_shared<ExportedWeights>(export_weights(model, set));
+    check_finite(*weights);
+    return CheckpointFile{name, [weights, metadata](WritableFile& file) {
+                            write_safetensors(file, weights->tensors, metadata);
+                          }};
+  };
+  const std::vector<CheckpointFile> files = {
+      weights_file(kModelFile, WeightSet::kLive), weights_file(kEmaFile, WeightSet::kEma),
+      weights_file(kOptimFile, WeightSet::kAdam),
+      {kStateFile, [&](WritableFile& file) {
+         const std::string text = to_json(to_flat_json(state)) + "\n";
+         file.write(std::as_bytes(std::span(text)));
+       }}};
+  save_checkpoint(vfs, run, state.step, files);
+}
+
+TrainState load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
+  const Vfs::Path state_path = checkpoint / kStateFile;
+  const std::string text = read_text(vfs, state_path, kMaxStateBytes);
+  const TrainState state = from_flat_json(parse_flat_json(text, state_path.string()), state_path.string());
+  for (const auto& [name, set] : {std::pair(kModelFile, WeightSet::kLive), std::pair(kEmaFile, WeightSet::kEma),
+                                  std::pair(kOptimFile, WeightSet::kAdam)}) {
+    SafetensorsFile file(vfs, checkpoint / name);
+    import_weights(model, set, file, false);
+  }
+  return state;
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,29 @@
+// What a checkpoint holds beside weights, and the checkpoint of a training run as files.
+#pragma once
+
+#include "engine/io/checkpoint.h"
+#include "models/bigbigan/bigbigan.h"
+#include "train/config.h"
+
+namespace bigbigan {
+
+// Everything else that a run continues from. There is no random state: noise and data order are functions of
+// the seed and of `consumed_samples`.
+struct TrainState {
+  int64_t step = 0;
+  int64_t consumed_samples = 0;  // images drawn so far, over all ranks
+  int64_t d_updates = 0, eg_updates = 0;
+  int64_t skipped_steps = 0, bad_in_row = 0;
+  double elapsed_seconds = 0;  // of training
+  std::string data_fingerprint;
+  std::string config;  // TOML
+};
+
+// Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`. Throws
+// Error{kNumerical}, and writes nothing, when a value is not finite; Error{kWriteFailed} when writing fails.
+void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state);
+
+// Fills a model allocated for training from a verified checkpoint.
+TrainState load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
+
+}  // namespace bigbigan

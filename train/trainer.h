@@ -1,0 +1,61 @@
+// A training run: data, steps, logs, pictures, checkpoints, and stopping.
+#pragma once
+
+#include "engine/data/batches.h"
+#include "engine/io/jsonl.h"
+#include "engine/io/tensorboard.h"
+#include "engine/util/program.h"
+#include "engine/util/thread_pool.h"
+#include "train/state.h"
+#include "train/step.h"
+
+namespace bigbigan {
+
+class Trainer {
+ public:
+  // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is one. `run`
+  // exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data, kConfig for a
+  // checkpoint of another configuration or other data, kNoCheckpoint.
+  Trainer(Vfs& vfs, Vfs::Path run, const Config& config);
+
+  // Trains until train.steps, train.minutes or a stop signal. Returns kOk, or kStopped after a signal; either
+  // way the last step is in a checkpoint. Throws Error{kNumerical} after train.max_bad_steps skipped steps.
+  ExitCode run();
+
+  [[nodiscard]] const TrainState& state() const { return state_; }
+  [[nodiscard]] BigBiGAN& model() { return model_; }
+
+ private:
+  void resume();
+  void train_step();
+  ImageBatch next_batch();
+  void log(const StepReport& report);
+  void draw_grids();
+  void draw_reals();
+  void save();
+  [[nodiscard]] bool finished() const;
+
+  Vfs& vfs_;
+  Vfs::Path run_;
+  Config config_;
+  ThreadPool pool_;
+  HostAllocator allocator_;
+  Context ctx_;
+  BigBiGAN model_;
+  TrainState state_;
+  std::shared_ptr<const Dataset> train_data_, val_data_;
+  std::unique_ptr<BatchLoader> loader_;
+  std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<JsonlWriter> stats_;
+  std::unique_ptr<TensorboardWriter> board_;
+  ProgressLine progress_;
+  double data_wait_seconds_ = 0;  // since the last line of statistics
+  double step_seconds_ = 0;
+  int64_t logged_step_ = 0, saved_step_ = -1;
+};
+
+// Memory that training takes, by tag, as text: exact for parameters and optimiser; activations by running two
+// small batches where the model is small enough for that.
+std::string memory_plan(const Config& config);
+
+}  // namespace bigbigan
