@@ -98,6 +98,7 @@ void backward_sample(const AttentionBackwardArgs& a, const Sizes& s, int64_t n) 
 
 void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstView value, View y,
                        View log_sum) {
+  const Observed observed(ex);
   const Sizes s = sizes_of(query.shape, key.shape, value.shape);
   check_shape("attention", "y", y.shape, {s.n, s.queries, s.width});
   check_shape("attention", "log_sum", log_sum.shape, {s.n, s.queries});
@@ -115,6 +116,7 @@ void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstV
 }
 
 void attention_backward(const CpuExec& ex, const AttentionBackwardArgs& a) {
+  const Observed observed(ex);
   const Sizes s = sizes_of(a.query.shape, a.key.shape, a.value.shape);
   check_shape("attention", "d_y", a.d_y.shape, {s.n, s.queries, s.width});
   dispatch_real("attention", a.query.dtype, [&]<class T>(TypeTag<T>) {

@@ -20,6 +20,7 @@ void for_rows(const CpuExec& ex, int64_t elems, int64_t width, const Body& body)
 }  // namespace
 
 void softmax_forward(const CpuExec& ex, ConstView x, View y) {
+  const Observed observed(ex);
   check_shape("softmax", "y", y.shape, x.shape);
   const int64_t width = x.shape[-1];
   dispatch_float("softmax", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -36,6 +37,7 @@ void softmax_forward(const CpuExec& ex, ConstView x, View y) {
 }
 
 void softmax_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate) {
+  const Observed observed(ex);
   check_shape("softmax", "d_y", d_y.shape, y.shape);
   check_shape("softmax", "d_x", d_x.shape, y.shape);
   const int64_t width = y.shape[-1];

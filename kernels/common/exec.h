@@ -6,6 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string_view>
 #include <type_traits>
 
 namespace bigbigan {
@@ -19,6 +22,16 @@ class ParallelRunner {
   [[nodiscard]] virtual int threads() const = 0;
 };
 
+// Told of every launcher that runs: for profiles, and to run the expensive ones again by themselves. Calls
+// nest when a launcher uses another.
+class KernelObserver {
+ public:
+  virtual ~KernelObserver() = default;
+  // `sizes`: what a benchmark needs to run the launcher again; empty for most. Dies with the call.
+  virtual void begin(std::string_view launcher, std::span<const int64_t> sizes) = 0;
+  virtual void end() = 0;
+};
+
 // CPU execution. `parallel == nullptr` means the calling thread alone.
 //
 // Note [Fixed chunks]: results must not depend on the number of threads. Work is therefore cut into
@@ -26,6 +39,7 @@ class ParallelRunner {
 // combined in chunk order.
 struct CpuExec {
   ParallelRunner* parallel = nullptr;
+  KernelObserver* observer = nullptr;
 
   // body(chunk) for chunk in [0, n), in parallel.
   template <class Body>
@@ -50,6 +64,24 @@ struct CpuExec {
       body(begin, begin + grain < n ? begin + grain : n);
     });
   }
+};
+
+// The first line of a launcher; it reports under the name of the function it stands in.
+class Observed {
+ public:
+  explicit Observed(const CpuExec& ex, std::initializer_list<int64_t> sizes = {},
+                    const char* launcher = __builtin_FUNCTION())
+      : observer_(ex.observer) {
+    if (observer_ != nullptr) observer_->begin(launcher, {sizes.begin(), sizes.size()});
+  }
+  ~Observed() {
+    if (observer_ != nullptr) observer_->end();
+  }
+  Observed(const Observed&) = delete;
+  Observed& operator=(const Observed&) = delete;
+
+ private:
+  KernelObserver* observer_;
 };
 
 // Elements per chunk of a memory-bound element-wise loop: large enough to hide the hand-over, small

@@ -24,6 +24,7 @@ int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype) 
 
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
                   bool relu, View y, View scratch) {
+  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
   check_shape("conv2d", "x", x.shape, g.x());
   check_shape("conv2d", "w", w.shape, g.weight());
   check_shape("conv2d", "y", y.shape, g.y());
@@ -41,6 +42,7 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
 
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
                   View d_x, bool accumulate, View scratch) {
+  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
   check_shape("conv2d", "d_y", d_y.shape, g.y());
   check_shape("conv2d", "w", w.shape, g.weight());
   check_shape("conv2d", "d_x", d_x.shape, g.x());
@@ -58,6 +60,7 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
 
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch) {
+  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
   check_shape("conv2d", "x", x.shape, g.x());
   check_shape("conv2d", "d_y", d_y.shape, g.y());
   check_shape("conv2d", "d_w", d_w.shape, g.weight());

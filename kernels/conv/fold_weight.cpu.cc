@@ -36,6 +36,7 @@ void check_shapes(const char* op, const Shape& w, const Shape& v, bool swap) {
 }  // namespace
 
 void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
+  const Observed observed(ex);
   check_shapes("fold_upsample_weight", w.shape, v.shape, true);
   const int64_t out = w.shape[0], in = w.shape[3];
   dispatch_real("fold_upsample_weight", w.dtype, [&]<class T>(TypeTag<T>) {
@@ -52,6 +53,7 @@ void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
 }
 
 void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
+  const Observed observed(ex);
   check_shapes("fold_upsample_weight", d_w.shape, d_v.shape, true);
   const int64_t out = d_w.shape[0], in = d_w.shape[3];
   dispatch_real("fold_upsample_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {
@@ -68,6 +70,7 @@ void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, b
 }
 
 void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
+  const Observed observed(ex);
   check_shapes("fold_avg_pool_weight", w.shape, v.shape, false);
   const int64_t in = w.shape[3];
   dispatch_real("fold_avg_pool_weight", w.dtype, [&]<class T>(TypeTag<T>) {
@@ -83,6 +86,7 @@ void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
 }
 
 void fold_avg_pool_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
+  const Observed observed(ex);
   check_shapes("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
   const int64_t in = d_w.shape[3];
   dispatch_real("fold_avg_pool_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {

@@ -5,6 +5,7 @@
 namespace bigbigan {
 
 void add(const CpuExec& ex, ConstView a, ConstView b, View y) {
+  const Observed observed(ex);
   check_shape("add", "b", b.shape, a.shape);
   check_shape("add", "y", y.shape, a.shape);
   dispatch_float("add", a.dtype, [&]<class T>(TypeTag<T>) {
@@ -18,6 +19,7 @@ void add(const CpuExec& ex, ConstView a, ConstView b, View y) {
 }
 
 void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y) {
+  const Observed observed(ex);
   const int64_t channels = x.shape[-1];
   check_shape("add_bias", "bias", bias.shape, {channels});
   check_shape("add_bias", "y", y.shape, x.shape);
@@ -39,6 +41,7 @@ void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y) {
 }
 
 void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstView b, View y) {
+  const Observed observed(ex);
   check_shape("add_scaled", "gamma", gamma.shape, {1});
   check_shape("add_scaled", "b", b.shape, x.shape);
   check_shape("add_scaled", "y", y.shape, x.shape);
@@ -55,6 +58,7 @@ void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstVi
 
 void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, View d_b,
                            bool accumulate) {
+  const Observed observed(ex);
   check_shape("add_scaled", "d_b", d_b.shape, d_y.shape);
   dispatch_float("add_scaled", d_y.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
@@ -69,8 +73,9 @@ void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, Vi
   });
 }
 
-void add_scaled_backward_gamma(const CpuExec&, ConstView b, ConstView d_y, View d_gamma,
+void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
                                bool accumulate) {
+  const Observed observed(ex);
   check_shape("add_scaled", "d_y", d_y.shape, b.shape);
   dispatch_float("add_scaled", b.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;

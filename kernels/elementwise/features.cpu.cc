@@ -6,6 +6,7 @@ namespace bigbigan {
 
 void copy_features(const CpuExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
                    int64_t count, bool accumulate) {
+  const Observed observed(ex);
   const int64_t x_width = x.shape[-1], y_width = y.shape[-1];
   check(0 <= x_begin && x_begin + count <= x_width && 0 <= y_begin && y_begin + count <= y_width,
         "copy_features: {} features from {} of {} to {} of {}", count, x_begin, x.shape,

@@ -79,6 +79,7 @@ void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
 
 void gemm(const CpuExec& ex, const GemmArgs& g) {
   const Sizes s = sizes_of(g);
+  const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
   if (s.m == 0 || s.n == 0) return;
   dispatch_real("gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
     if constexpr (std::is_same_v<T, float>) {
@@ -91,6 +92,7 @@ void gemm(const CpuExec& ex, const GemmArgs& g) {
 }
 
 void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
+  const Observed observed(ex);
   check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
             g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
         "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape,

@@ -4,8 +4,9 @@
 
 namespace bigbigan {
 
-ScoreSums adversarial_forward(const CpuExec&, AdversarialLoss loss, ConstView scores, double sign,
+ScoreSums adversarial_forward(const CpuExec& ex, AdversarialLoss loss, ConstView scores, double sign,
                               double batch) {
+  const Observed observed(ex);
   ScoreSums sums;
   dispatch_real("adversarial_loss", scores.dtype, [&]<class T>(TypeTag<T>) {
     const T* s = scores.as<T>();
@@ -21,8 +22,9 @@ ScoreSums adversarial_forward(const CpuExec&, AdversarialLoss loss, ConstView sc
   return sums;
 }
 
-void adversarial_backward(const CpuExec&, AdversarialLoss loss, ConstView scores, double sign,
+void adversarial_backward(const CpuExec& ex, AdversarialLoss loss, ConstView scores, double sign,
                           double batch, View d_scores, bool accumulate) {
+  const Observed observed(ex);
   check_shape("adversarial_loss", "d_scores", d_scores.shape, scores.shape);
   dispatch_real("adversarial_loss", scores.dtype, [&]<class T>(TypeTag<T>) {
     const T* s = scores.as<T>();

@@ -145,6 +145,7 @@ void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g,
 }  // namespace
 
 void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
+  const Observed observed(ex);
   check_args(args, y.shape);
   const Sizes s = sizes_of(args.x.shape);
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
@@ -175,6 +176,7 @@ void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
 }
 
 void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y, View sums) {
+  const Observed observed(ex);
   check_args(args, d_y.shape);
   const Sizes s = sizes_of(args.x.shape);
   check_shape("batch_norm", "sums", sums.shape, {s.n, 2, s.c});
@@ -209,8 +211,9 @@ void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, Cons
   });
 }
 
-void batch_norm_backward_parameter(const CpuExec&, ConstView sums, int which, View d_parameter,
+void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which, View d_parameter,
                                    bool accumulate) {
+  const Observed observed(ex);
   const int64_t n = sums.shape[0], c = sums.shape[2];
   const bool per_sample = d_parameter.shape.rank() == 2;
   check_shape("batch_norm", "parameter gradient", d_parameter.shape, per_sample ? Shape{n, c} : Shape{c});
@@ -230,7 +233,8 @@ void batch_norm_backward_parameter(const CpuExec&, ConstView sums, int which, Vi
   });
 }
 
-void batch_norm_backward_totals(const CpuExec&, const BatchNormArgs& args, ConstView sums, View totals) {
+void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums, View totals) {
+  const Observed observed(ex);
   const int64_t n = sums.shape[0], c = sums.shape[2];
   check_shape("batch_norm", "totals", totals.shape, {2, c});
   auto* out = totals.as<double>();
@@ -249,6 +253,7 @@ void batch_norm_backward_totals(const CpuExec&, const BatchNormArgs& args, Const
 
 void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
                            ConstView totals, double count, View d_x, bool accumulate) {
+  const Observed observed(ex);
   check_args(args, d_y.shape);
   check_shape("batch_norm", "d_x", d_x.shape, args.x.shape);
   const Sizes s = sizes_of(args.x.shape);

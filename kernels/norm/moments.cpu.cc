@@ -75,6 +75,7 @@ int64_t batch_moments_scratch_elems(const Shape& x) {
 }
 
 void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
+  const Observed observed(ex);
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape), size = 1 + 2 * channels;
   check_shape("batch_moments", "moments", moments.shape, {size});
   check(scratch.elems() >= batch_moments_scratch_elems(x.shape), "batch_moments: scratch of {} elements",
@@ -93,7 +94,8 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
   for (int64_t k = 0; k < (rows + grain - 1) / grain; ++k) merge_into(out, partial + k * size, channels);
 }
 
-void merge_moments(const CpuExec&, ConstView gathered, View moments) {
+void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
+  const Observed observed(ex);
   const int64_t size = moments.shape[0];
   check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape,
         moments.shape);
@@ -104,7 +106,8 @@ void merge_moments(const CpuExec&, ConstView gathered, View moments) {
   }
 }
 
-void statistics_of_moments(const CpuExec&, ConstView moments, double eps, View statistics) {
+void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics) {
+  const Observed observed(ex);
   const int64_t channels = statistics.shape[1];
   const auto* m = moments.as<double>();
   auto* out = statistics.as<double>();
@@ -114,8 +117,9 @@ void statistics_of_moments(const CpuExec&, ConstView moments, double eps, View s
   }
 }
 
-void statistics_of_stored(const CpuExec&, ConstView mean, ConstView variance, double eps,
+void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, double eps,
                           View statistics) {
+  const Observed observed(ex);
   const int64_t channels = statistics.shape[1];
   check_shape("batch_norm", "running mean", mean.shape, {channels});
   check_shape("batch_norm", "running variance", variance.shape, {channels});
@@ -128,8 +132,9 @@ void statistics_of_stored(const CpuExec&, ConstView mean, ConstView variance, do
   });
 }
 
-void update_running_statistics(const CpuExec&, ConstView moments, double momentum,
+void update_running_statistics(const CpuExec& ex, ConstView moments, double momentum,
                                View running_mean, View running_var) {
+  const Observed observed(ex);
   const int64_t channels = running_mean.shape[0];
   const auto* m = moments.as<double>();
   if (m[0] == 0) return;

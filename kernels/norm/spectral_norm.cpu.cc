@@ -73,6 +73,7 @@ void backward_weight(const SpectralNormBackwardArgs& a) {
 
 void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
                            double eps) {
+  const Observed observed(ex);
   for (const SpectralNormArgs& a : weights) {
     check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
     check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}",
@@ -86,6 +87,7 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
 }
 
 void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights) {
+  const Observed observed(ex);
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
     dispatch_real("spectral_norm", weights[i].d_y.dtype,
                   [&]<class T>(TypeTag<T>) { backward_weight<T>(weights[i]); });

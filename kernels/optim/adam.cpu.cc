@@ -12,6 +12,7 @@ bool skipped(ConstView skip) { return *skip.as<int32_t>() != 0; }
 }  // namespace
 
 void adam_update(const CpuExec& ex, const AdamArgs& a) {
+  const Observed observed(ex);
   check(a.grad.elems() == a.value.elems() && a.m.elems() == a.value.elems() &&
             a.v.elems() == a.value.elems(),
         "adam: {} values, {} gradients, {} and {} moments", a.value.elems(), a.grad.elems(), a.m.elems(),
@@ -36,6 +37,7 @@ void adam_update(const CpuExec& ex, const AdamArgs& a) {
 }
 
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
+  const Observed observed(ex);
   check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(), value.elems());
   if (skipped(skip)) return;
   dispatch_real("ema", value.dtype, [&]<class T>(TypeTag<T>) {
@@ -51,6 +53,7 @@ void ema_update(const CpuExec& ex, View average, ConstView value, double decay, 
 int64_t sum_of_squares_scratch_elems(int64_t elems) { return (elems + kElementGrain - 1) / kElementGrain; }
 
 void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch) {
+  const Observed observed(ex);
   check(scratch.elems() >= sum_of_squares_scratch_elems(x.elems()), "sum_of_squares: scratch of {}",
         scratch.elems());
   auto* partial = scratch.as<double>();

@@ -23,6 +23,7 @@ void for_image_rows(const CpuExec& ex, const Shape& small, const Body& body) {
 }  // namespace
 
 void upsample2x(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
+  const Observed observed(ex);
   check_double("upsample2x", x.shape, y.shape);
   const int64_t w = x.shape[2], c = x.shape[3];
   dispatch_float("upsample2x", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -45,6 +46,7 @@ void upsample2x(const CpuExec& ex, ConstView x, double factor, View y, bool accu
 }
 
 void pool_sum2x2(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
+  const Observed observed(ex);
   check_double("pool_sum2x2", y.shape, x.shape);
   const int64_t w = y.shape[2], c = y.shape[3];
   dispatch_float("pool_sum2x2", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -66,6 +68,7 @@ void pool_sum2x2(const CpuExec& ex, ConstView x, double factor, View y, bool acc
 }
 
 void add_upsampled(const CpuExec& ex, ConstView a, ConstView b, View y) {
+  const Observed observed(ex);
   check_double("add_upsampled", b.shape, a.shape);
   check_shape("add_upsampled", "y", y.shape, a.shape);
   const int64_t w = b.shape[2], c = b.shape[3];
@@ -87,6 +90,7 @@ void add_upsampled(const CpuExec& ex, ConstView a, ConstView b, View y) {
 }
 
 void box_downsample(const CpuExec& ex, ConstView x, int64_t factor, View y) {
+  const Observed observed(ex);
   check(x.shape.rank() == 4 && factor >= 1 && x.shape[1] % factor == 0 && x.shape[2] % factor == 0,
         "box_downsample: {} by {}", x.shape, factor);
   const int64_t h = x.shape[1] / factor, w = x.shape[2] / factor, c = x.shape[3];
