@@ -38,6 +38,9 @@ def load_config(text):
     config = SimpleNamespace(
         **{name: SimpleNamespace(**(keys | given.get(name, {}))) for name, keys in DEFAULTS.items()})
     m = config.model
+    # The table's last blocks keep the image's size; own channels halve it down to 4x4, but for the last block.
+    own_downs = min((m.resolution // 4).bit_length() - 1, len(m.d_channels) - 1)
+    m.d_downs = own_downs if m.d_channels else D_DOWNS[m.resolution]
     m.g_channels = m.g_channels or [k * m.g_width for k in G_TABLE[m.resolution]]
     m.d_channels = m.d_channels or [k * m.d_width for k in D_TABLE[m.resolution]]
     m.g_attention = G_ATTENTION[m.resolution] if m.g_attention < 0 else m.g_attention
@@ -271,7 +274,7 @@ class ImageBranch(nn.Module):
         self.blocks, self.attention_after = len(m.d_channels), None
         n_in, resolution = m.image_channels, m.resolution
         for i, n_out in enumerate(m.d_channels):
-            down = i < D_DOWNS[m.resolution]
+            down = i < m.d_downs
             self.add_module(f"block_{i}", DiscriminatorBlock(n_in, n_out, i == 0, down, m.sn_eps))
             resolution //= 2 if down else 1
             if resolution == m.d_attention and self.attention_after is None:
@@ -342,7 +345,7 @@ class Encoder(Network):
         super().__init__()
         basic = m.encoder == "basic"
         bn = dict(eps=m.e_bn_eps, momentum=m.bn_momentum)
-        self.small_stem = m.encoder_resolution == 32
+        self.small_stem = m.encoder_resolution <= 32
         widths = m.encoder_channels if basic else [int(c * m.encoder_width) for c in (256, 512, 1024, 2048)]
         units = [1] * len(widths) if basic else RESNET_UNITS[m.encoder]
         n_in = widths[0] if basic else int(64 * m.encoder_width)
