@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "engine/util/cli.h"
 #include "engine/util/signals.h"
 #include "models/bigbigan/describe.h"
 #include "train/trainer.h"
@@ -76,7 +77,7 @@ ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
 int run(int argc, char** argv) {
   Arguments args;
   CLI::App app("Trains a BigBiGAN.\n\nExamples:\n  bigbigan-train --preset fmnist-32-tiny --run-dir runs/first train.minutes=5\n"
-               "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base --describe");
+               "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base --describe", "bigbigan-train");
   app.add_option("--preset", args.preset, "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
   app.add_option("--config", args.config_file, "TOML file, read after the preset");
   app.add_option("--data", args.data, "same as data.path=PATH");
@@ -86,12 +87,7 @@ int run(int argc, char** argv) {
   app.add_flag("--dry-run", args.dry_run, "check everything, print the configuration and the memory plan, and exit");
   app.add_flag("--json", args.json, "with --describe: as JSON");
   app.add_option("overrides", args.overrides, "key=value, e.g. train.batch=64 (all keys: --dry-run)");
-  app.set_version_flag("--version", "bigbigan " BIGBIGAN_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   PosixVfs vfs;
   const Config config = resolve(vfs, args);
   if (args.describe) {

@@ -1,0 +1,32 @@
+// bigbigan-eval: samples, reconstructions and scores of a model, how good its features are, and the run's report.
+#include <CLI/CLI.hpp>
+
+#include "engine/util/cli.h"
+#include "engine/util/program.h"
+#include "engine/util/signals.h"
+#include "eval/commands.h"
+
+namespace bigbigan {
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Evaluates a BigBiGAN.\n\nExamples:\n"
+      "  bigbigan-eval probe runs/first --baselines\n"
+      "  bigbigan-eval COMMAND --help",
+      "bigbigan-eval");
+  app.require_subcommand(1);
+  Command command;
+  add_probe_command(app, command);
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
+  const StopSignals signals;
+  PosixVfs vfs;
+  return command(vfs);
+}
+
+}  // namespace
+}  // namespace bigbigan
+
+int main(int argc, char** argv) {
+  return bigbigan::run_program("bigbigan-eval", [&] { return bigbigan::run(argc, argv); });
+}
