@@ -32,8 +32,12 @@ struct BnSpec {
   bool training = true;  // batch statistics, or stored ones
 };
 OpCase bn_case(const BnSpec& spec);
+// Of spectral norm: none, sigma = |u W| from the stored u; one; or as many as u needs to come to
+// rest. In training u and v are constants of the gradient, so finite differences agree with it at
+// rest only.
+enum class PowerIterations { kNone, kOne, kConverged };
 // All weights normalised in one call.
-OpCase spectral_case(const std::vector<Shape>& weights, bool training);
+OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iterations);
 
 OpCase pool_case(const std::string& op, const Shape& x);
 OpCase add_upsampled_case(const Shape& small);

@@ -81,29 +81,28 @@ OpCase bn_case(const BnSpec& s) {
   return result;
 }
 
-// In training, u and v are constants of the gradient: finite differences agree where the iteration
-// has converged, so it runs ahead. With a stored u, sigma = |u W| and the gradient is exact at
-// once.
-OpCase spectral_case(const std::vector<Shape>& weights, bool training) {
-  constexpr int kIterationsAhead = 400;
-  OpCase c{.name = fmt::format("spectral_norm/weights:{}/first:{}/stored:{:d}", weights.size(),
-                               dims(weights[0]), !training),
+OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iterations) {
+  constexpr std::array<const char*, 3> kNames = {"spectral_norm_stored", "spectral_norm",
+                                                 "spectral_norm_converged"};
+  const int ahead = iterations == PowerIterations::kConverged ? 400 : 0;
+  OpCase c{.name = fmt::format("{}/weights:{}/first:{}", kNames[static_cast<size_t>(iterations)],
+                               weights.size(), dims(weights[0])),
            .inputs = {},
            .run =
-               [](const Context& ctx, Inputs v) {
+               [ahead](const Context& ctx, Inputs v) {
                  std::vector<Tensor> u;
                  std::vector<Var> constants;
                  for (const Var& w : v) {
                    u.push_back(filled(ctx, start_vector(w.shape()[0])));
                    constants.emplace_back(w.value);
                  }
-                 for (int i = 0; ctx.power_iteration && i < kIterationsAhead; ++i) {
+                 for (int i = 0; i < ahead; ++i) {
                    spectral_norm(ctx.with_tape(nullptr), constants, u, 1e-4);
                  }
                  return spectral_norm(ctx, v, u, 1e-4);
                },
            .gradient_scale = 1,
-           .training = training};
+           .training = iterations != PowerIterations::kNone};
   for (size_t i = 0; i < weights.size(); ++i) {
     c.inputs.push_back({fmt::format("w{}", i), weights[i]});
     c.length = std::max(c.length, weights[i].elems());
@@ -136,9 +135,9 @@ std::vector<OpCase> norm_cases() {
     cases.push_back(bn_case(s));
   }
   const std::vector<Shape> weights = {{5, 3, 3, 4}, {7, 31}, {1, 17}, {33, 1, 1, 2}};
-  cases.push_back(spectral_case({{1, 1}}, true));
-  cases.push_back(spectral_case(weights, false));
-  cases.push_back(spectral_case(weights, true));
+  cases.push_back(spectral_case({{1, 1}}, PowerIterations::kConverged));
+  cases.push_back(spectral_case(weights, PowerIterations::kNone));
+  cases.push_back(spectral_case(weights, PowerIterations::kConverged));
   return cases;
 }
 

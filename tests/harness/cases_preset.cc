@@ -41,7 +41,7 @@ std::vector<OpCase> generator_cases() {
                                  {8, 3, 3, 8},
                                  {8, 1, 1, 16},
                                  {1, 3, 3, 8}},
-                                false));
+                                PowerIterations::kOne));
   cases.push_back(reparametrize_case(kBatch, 80));
   return cases;
 }

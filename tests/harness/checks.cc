@@ -69,6 +69,31 @@ std::string report(const OpCase& c, const char* check, const std::string& failur
   return failure.empty() ? failure : fmt::format("{} [{}] {}", c.name, check, failure);
 }
 
+std::string forward_f32(const OpCase& c, const CaseResult& f32, const CaseResult& f64) {
+  return report(c, "forward f32",
+                compare("output", f32.outputs, f64.outputs, tolerance(c, DType::kF32)));
+}
+
+std::string gradient_f32(const OpCase& c, const CaseResult& f32, const CaseResult& f64) {
+  // A backward pass is a chain of sums: its own, and those of what forward saved.
+  const double limit = 4 * tolerance(c, DType::kF32);
+  return report(c, "gradient f32",
+                compare("gradient", f32.gradients, f64.gradients, limit, c.gradient_scale));
+}
+
+// Relative to the largest element of the expected list.
+double largest_error(const ValueLists& found, const ValueLists& expected, double least_scale = 0) {
+  double worst = 0;
+  for (size_t k = 0; k < expected.size(); ++k) {
+    const double scale = std::max(largest(expected[k]), least_scale);
+    for (size_t i = 0; i < expected[k].size(); ++i) {
+      const double error = std::abs(found[k][i] - expected[k][i]);
+      if (error > 0) worst = std::max(worst, error / scale);
+    }
+  }
+  return worst;
+}
+
 // The value whose gradient a case takes, as a function of its inputs.
 class Objective {
  public:
@@ -159,9 +184,7 @@ double nearest_slope(const Objective& objective, size_t input, const Values& dir
 }  // namespace
 
 std::string check_forward_f32(const OpCase& c) {
-  const CaseResult f32 = run_case(c, {.dtype = DType::kF32}), f64 = run_case(c, {});
-  return report(c, "forward f32",
-                compare("output", f32.outputs, f64.outputs, tolerance(c, DType::kF32)));
+  return forward_f32(c, run_case(c, {.dtype = DType::kF32}), run_case(c, {}));
 }
 
 std::string check_composite(const OpCase& c) {
@@ -199,11 +222,15 @@ std::string check_gradient(const OpCase& c) {
 }
 
 std::string check_gradient_f32(const OpCase& c) {
+  return gradient_f32(c, run_case(c, {.dtype = DType::kF32}), run_case(c, {}));
+}
+
+std::string check_f32(const OpCase& c, double& worst_error) {
   const CaseResult f32 = run_case(c, {.dtype = DType::kF32}), f64 = run_case(c, {});
-  // A backward pass is a chain of sums: its own, and those of what forward saved.
-  const double limit = 4 * tolerance(c, DType::kF32);
-  return report(c, "gradient f32",
-                compare("gradient", f32.gradients, f64.gradients, limit, c.gradient_scale));
+  worst_error = std::max(largest_error(f32.outputs, f64.outputs),
+                         largest_error(f32.gradients, f64.gradients, c.gradient_scale));
+  std::string failure = forward_f32(c, f32, f64);
+  return failure.empty() ? gradient_f32(c, f32, f64) : failure;
 }
 
 std::string check_accumulate(const OpCase& c) {

@@ -16,6 +16,10 @@ std::string check_partial(const OpCase& c);  // one gradient wanted at a time: t
 std::string check_guards(const OpCase& c);   // writes stay in their blocks, fresh memory unread
 std::string check_repeatable(const OpCase& c);  // equal bits with 1, 2 and 3 threads, and again
 
+// Forward and gradients of f32 at once, and the largest error relative to its tensor: for the
+// benchmark.
+std::string check_f32(const OpCase& c, double& worst_error);
+
 // All of them, in this order; the first failure.
 std::string check_all(const OpCase& c);
 
