@@ -1,38 +1,30 @@
+#include "engine/ops/norm.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "engine/ops/elementwise.h"
-#include "engine/ops/norm.h"
 #include "engine/ops/spatial.h"
 #include "kernels/common/dispatch.h"
-#include "tests/harness/op_case.h"
+#include "tests/harness/builders.h"
 
 namespace bigbigan {
 namespace {
 
-using Inputs = std::span<const Var>;
-
-enum class Gain { kNone, kAffine, kConditional };
-
-struct BnSpec {
-  Shape x;
-  Gain gain = Gain::kAffine;
-  BatchNormOptions options;
-  double mean = 0.5;
-  bool training = true;   // batch statistics and power iterations, or stored ones
-};
-
 Tensor filled(const Context& ctx, const std::vector<double>& values) {
   const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, ctx.dtype);
   dispatch_real("case", ctx.dtype, [&]<class T>(TypeTag<T>) {
-    std::transform(values.begin(), values.end(), t.as<T>(), [](double v) { return static_cast<T>(v); });
+    std::transform(values.begin(), values.end(), t.as<T>(),
+                   [](double v) { return static_cast<T>(v); });
   });
   return t;
 }
 
-// batch_norm of the case's inputs: x and, if given, gain and bias. Stored variances differ by channel.
+// batch_norm of the case's inputs: x and, if given, gain and bias. Stored variances differ by
+// channel.
 Var normalise(const Context& ctx, Inputs v, const BatchNormOptions& options) {
   const int64_t c = v[0].shape()[-1];
   std::vector<double> variance(c);
@@ -41,17 +33,36 @@ Var normalise(const Context& ctx, Inputs v, const BatchNormOptions& options) {
                     filled(ctx, std::vector<double>(c, 0.1)), filled(ctx, variance), options);
 }
 
+std::string name_of_case(const BnSpec& s) {
+  constexpr std::array<const char*, 3> kGains = {"none", "affine", "conditional"};
+  return fmt::format("batch_norm/x:{}/gain:{}/relu:{:d}/up:{:d}/mean:{}/stored:{:d}", dims(s.x),
+                     kGains[static_cast<size_t>(s.gain)], s.options.relu, s.options.upsample,
+                     s.mean, !s.training);
+}
+
+// Units of the spectral case's start vector.
+std::vector<double> start_vector(int64_t rows) {
+  std::vector<double> u(rows);
+  for (int64_t i = 0; i < rows; ++i) {
+    u[i] = (1.0 + static_cast<double>(i % 3)) / std::sqrt(4.7 * static_cast<double>(rows));
+  }
+  return u;
+}
+
+}  // namespace
+
 OpCase bn_case(const BnSpec& s) {
   const int64_t n = s.x[0], c = s.x[-1];
-  const char* kind = s.gain == Gain::kNone ? "plain" : s.gain == Gain::kAffine ? "affine" : "conditional";
-  OpCase result{.name = fmt::format("batch_norm/{}_{}{}{}_mean{}{}", to_string(s.x), kind,
-                                    s.options.relu ? "_relu" : "", s.options.upsample ? "_up" : "", s.mean,
-                                    s.training ? "" : "_stored"),
+  OpCase result{.name = name_of_case(s),
                 .inputs = {{"x", s.x, 1.0, s.mean}},
-                .run = [o = s.options](const Context& ctx, Inputs v) { return Outputs{normalise(ctx, v, o)}; },
+                .run = [o = s.options](const Context& ctx,
+                                       Inputs v) { return Outputs{normalise(ctx, v, o)}; },
                 .length = std::max<int64_t>(1, s.x.elems() / c),
-                .slack = 2,
+                .gradient_scale = s.training ? 1 / std::sqrt(1 + s.options.eps) : 0,
                 .training = s.training};
+  // x - mean loses the digits that the mean takes: an error of eps |mean| on values of deviation 1.
+  result.slack =
+      std::max(2.0, std::abs(s.mean) / (8 * std::sqrt(static_cast<double>(result.length))));
   if (s.gain != Gain::kNone) {
     const Shape shape = s.gain == Gain::kAffine ? Shape{c} : Shape{n, c};
     result.inputs.push_back({"gain", shape, 0.3, 1.0 - s.options.gain_offset});
@@ -70,35 +81,34 @@ OpCase bn_case(const BnSpec& s) {
   return result;
 }
 
-// In training, u and v are constants of the gradient: finite differences agree where the iteration has
-// converged, so it runs ahead. With a stored u, sigma = |u W| and the gradient is exact at once.
-OpCase spectral_case(const std::vector<Shape>& shapes, bool training) {
-  constexpr int kIterationsAhead = 400;
-  OpCase c{.name = fmt::format("spectral_norm/{}_{}{}", shapes.size(), to_string(shapes[0]),
-                               training ? "" : "_stored"),
+OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iterations) {
+  constexpr std::array<const char*, 3> kNames = {"spectral_norm_stored", "spectral_norm",
+                                                 "spectral_norm_converged"};
+  const int ahead = iterations == PowerIterations::kConverged ? 400 : 0;
+  OpCase c{.name = fmt::format("{}/weights:{}/first:{}", kNames[static_cast<size_t>(iterations)],
+                               weights.size(), dims(weights[0])),
            .inputs = {},
-           .run = [](const Context& ctx, Inputs v) {
-             std::vector<Tensor> u;
-             for (const Var& w : v) {
-               const int64_t rows = w.shape()[0];
-               std::vector<double> start(rows);
-               for (int64_t i = 0; i < rows; ++i) start[i] = (1.0 + i % 3) / std::sqrt(4.7 * rows);
-               u.push_back(filled(ctx, start));
-             }
-             std::vector<Var> constants;
-             for (const Var& w : v) constants.emplace_back(w.value);
-             for (int i = 0; ctx.power_iteration && i < kIterationsAhead; ++i) {
-               spectral_norm(ctx.with_tape(nullptr), constants, u, 1e-4);
-             }
-             return spectral_norm(ctx, v, u, 1e-4);
-           },
-           .length = 1024,
-           .training = training};
-  for (size_t i = 0; i < shapes.size(); ++i) c.inputs.push_back({fmt::format("w{}", i), shapes[i]});
+           .run =
+               [ahead](const Context& ctx, Inputs v) {
+                 std::vector<Tensor> u;
+                 std::vector<Var> constants;
+                 for (const Var& w : v) {
+                   u.push_back(filled(ctx, start_vector(w.shape()[0])));
+                   constants.emplace_back(w.value);
+                 }
+                 for (int i = 0; i < ahead; ++i) {
+                   spectral_norm(ctx.with_tape(nullptr), constants, u, 1e-4);
+                 }
+                 return spectral_norm(ctx, v, u, 1e-4);
+               },
+           .gradient_scale = 1,
+           .training = iterations != PowerIterations::kNone};
+  for (size_t i = 0; i < weights.size(); ++i) {
+    c.inputs.push_back({fmt::format("w{}", i), weights[i]});
+    c.length = std::max(c.length, weights[i].elems());
+  }
   return c;
 }
-
-}  // namespace
 
 std::vector<OpCase> norm_cases() {
   const BatchNormOptions plain{.eps = 1e-3};
@@ -108,20 +118,26 @@ std::vector<OpCase> norm_cases() {
   std::vector<OpCase> cases;
   for (const BnSpec& s : std::vector<BnSpec>{
            {{3, 1}, Gain::kNone, plain},
+           {{1, 3}, Gain::kAffine, plain},
            {{5, 33}, Gain::kAffine, plain},
            {{2, 3, 5, 31}, Gain::kAffine, affine_relu},
            {{4, 8, 8, 8}, Gain::kConditional, cbn},
            {{3, 4, 4, 3}, Gain::kConditional, cbn_up},
            {{2, 2, 2, 300}, Gain::kConditional, cbn_up},
            {{2, 7, 5, 16}, Gain::kAffine, affine_relu, 0.5, false},
+           {{3, 4, 4, 3}, Gain::kConditional, cbn_up, 0.5, false},
            {{0, 4, 4, 3}, Gain::kConditional, cbn},
+           {{0, 4, 4, 3}, Gain::kConditional, cbn_up, 0.5, false},
            {{33, 9, 7, 24}, Gain::kAffine, affine_relu},
+           {{4, 5, 7, 3}, Gain::kAffine, plain, 1e4},
+           {{31, 3, 3, 33}, Gain::kConditional, {.eps = 1e-4, .gain_offset = 1.0}, -1e4},
        }) {
     cases.push_back(bn_case(s));
   }
-  cases.push_back(spectral_case({{1, 1}}, true));
-  cases.push_back(spectral_case({{5, 3, 3, 4}, {7, 31}, {1, 17}, {33, 1, 1, 2}}, false));
-  cases.push_back(spectral_case({{5, 3, 3, 4}, {7, 31}, {1, 17}, {33, 1, 1, 2}}, true));
+  const std::vector<Shape> weights = {{5, 3, 3, 4}, {7, 31}, {1, 17}, {33, 1, 1, 2}};
+  cases.push_back(spectral_case({{1, 1}}, PowerIterations::kConverged));
+  cases.push_back(spectral_case(weights, PowerIterations::kNone));
+  cases.push_back(spectral_case(weights, PowerIterations::kConverged));
   return cases;
 }
 

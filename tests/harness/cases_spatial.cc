@@ -1,48 +1,69 @@
-#include <fmt/format.h>
+#include <algorithm>
+#include <map>
 
 #include "engine/ops/elementwise.h"
 #include "engine/ops/spatial.h"
-#include "tests/harness/op_case.h"
+#include "tests/harness/builders.h"
 
 namespace bigbigan {
+namespace {
 
-using Inputs = std::span<const Var>;
+struct Pool {
+  UnaryFunction function;
+  int64_t window;  // elements per output; 0: the image
+};
+
+const std::map<std::string, Pool>& pools() {
+  static const std::map<std::string, Pool> kPools = {
+      {"upsample2x", {upsample2x, 4}},           {"avg_pool2x2", {avg_pool2x2, 4}},
+      {"max_pool2x2", {max_pool2x2, 4}},         {"max_pool3x3s2", {max_pool3x3s2, 9}},
+      {"global_sum_pool", {global_sum_pool, 0}}, {"global_avg_pool", {global_avg_pool, 0}}};
+  return kPools;
+}
+
+OpCase box_downsample_case(const Shape& x, int64_t factor) {
+  OpCase c = unary_case("box_downsample", x, [factor](const Context& ctx, const Var& v) {
+    return Var(box_downsample(ctx, v.value, factor));
+  });
+  c.name += "/factor:" + std::to_string(factor);
+  c.inputs[0].wants_gradient = false;
+  c.length = factor * factor;
+  return c;
+}
+
+}  // namespace
+
+OpCase pool_case(const std::string& op, const Shape& x) {
+  const Pool& pool = pools().at(op);
+  OpCase c = unary_case(op, x, pool.function);
+  c.length = std::max<int64_t>(1, pool.window > 0 ? pool.window : x[1] * x[2]);
+  return c;
+}
+
+OpCase add_upsampled_case(const Shape& small) {
+  OpCase c = binary_case("add_upsampled", {small[0], 2 * small[1], 2 * small[2], small[3]}, small,
+                         add_upsampled);
+  c.composite = [](const Context& ctx, Inputs in) {
+    return Outputs{add(ctx, in[0], upsample2x(ctx, in[1]))};
+  };
+  c.length = 4;
+  return c;
+}
 
 std::vector<OpCase> spatial_cases() {
   std::vector<OpCase> cases;
-  const auto single = [&](const char* name, const std::vector<Shape>& shapes, int64_t length, auto function) {
-    for (const Shape& s : shapes) {
-      cases.push_back({.name = std::string(name) + "/" + to_string(s),
-                       .inputs = {{"x", s}},
-                       .run = [function](const Context& ctx, Inputs in) { return Outputs{function(ctx, in[0])}; },
-                       .length = length});
-    }
-  };
-  const std::vector<Shape> any = {{1, 1, 1, 1}, {3, 5, 7, 3}, {2, 4, 6, 33}, {0, 2, 2, 3}};
+  const std::vector<Shape> any = {
+      {1, 1, 1, 1}, {3, 5, 7, 3}, {2, 4, 6, 33}, {0, 2, 2, 3}, {1, 33, 31, 5}};
   const std::vector<Shape> even = {{1, 2, 2, 1}, {3, 4, 6, 31}, {2, 16, 16, 64}, {0, 2, 2, 3}};
-  single("upsample2x", any, 4, [](const Context& c, const Var& x) { return upsample2x(c, x); });
-  single("avg_pool2x2", even, 4, [](const Context& c, const Var& x) { return avg_pool2x2(c, x); });
-  single("max_pool2x2", even, 4, [](const Context& c, const Var& x) { return max_pool2x2(c, x); });
-  single("max_pool3x3s2", any, 9, [](const Context& c, const Var& x) { return max_pool3x3s2(c, x); });
-  single("global_sum_pool", any, 256, [](const Context& c, const Var& x) { return global_sum_pool(c, x); });
-  single("global_avg_pool", any, 256, [](const Context& c, const Var& x) { return global_avg_pool(c, x); });
-  single("box_downsample", even, 4, [](const Context& c, const Var& x) {
-    return Var(box_downsample(c, x.value, 2));
-  });
-  for (OpCase& c : cases) {
-    if (c.name.starts_with("box_downsample")) c.inputs[0].wants_gradient = false;
+  for (const char* op : {"upsample2x", "max_pool3x3s2", "global_sum_pool", "global_avg_pool"}) {
+    for (const Shape& s : any) cases.push_back(pool_case(op, s));
   }
-  for (const Shape& s : any) {
-    cases.push_back({.name = "add_upsampled/" + to_string(s),
-                     .inputs = {{"a", {s[0], 2 * s[1], 2 * s[2], s[3]}}, {"b", s}},
-                     .run = [](const Context& ctx, Inputs in) {
-                       return Outputs{add_upsampled(ctx, in[0], in[1])};
-                     },
-                     .composite = [](const Context& ctx, Inputs in) {
-                       return Outputs{add(ctx, in[0], upsample2x(ctx, in[1]))};
-                     },
-                     .length = 4});
+  for (const char* op : {"avg_pool2x2", "max_pool2x2"}) {
+    for (const Shape& s : even) cases.push_back(pool_case(op, s));
   }
+  for (const Shape& s : even) cases.push_back(box_downsample_case(s, 2));
+  cases.push_back(box_downsample_case({3, 8, 12, 3}, 4));
+  for (const Shape& s : any) cases.push_back(add_upsampled_case(s));
   return cases;
 }
 

@@ -1,7 +1,9 @@
-// One object per operation and shape. It drives every check below, and the benchmark.
+// One object per operation and shape. It drives the checks of tests/harness/checks.h and the
+// benchmark.
 #pragma once
 
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -13,10 +15,11 @@ namespace bigbigan {
 struct CaseInput {
   std::string name;
   Shape shape;
-  double scale = 1.0;   // standard deviation
+  double scale = 1.0;  // standard deviation
   double offset = 0.0;
   bool wants_gradient = true;
-  // Values closer to zero than this are moved away: finite differences must not step over a kink.
+  // No value lies closer than `kink_margin` to `kink`: finite differences must not step over it.
+  double kink_margin = 0.0;
   double kink = 0.0;
 };
 
@@ -24,55 +27,67 @@ using Outputs = std::vector<Var>;
 using CaseFunction = std::function<Outputs(const Context&, std::span<const Var>)>;
 
 struct OpCase {
-  std::string name;  // "<op>/<shape or variant>"
+  std::string name;  // "<op>/<key>:<value>/..."
   std::vector<CaseInput> inputs;
   CaseFunction run;
-  // The same by simpler operations, for fused ones; checked in f64.
+  // The same by simpler operations, for fused ones; compared in f64.
   CaseFunction composite;
-  // Terms per sum, forward or backward: f32 tolerances grow with its square root.
+  // Terms per sum, forward or backward: tolerances grow with its square root.
   int64_t length = 1;
-  // f32 kernels through another algorithm than f64 ones (oneDNN, f32 sums): extra factor on tolerances.
+  // What makes the operation more sensitive than a sum of `length` terms: a factor on tolerances.
   double slack = 1.0;
-  double flops = 0;       // of forward, for the benchmark
-  bool training = true;   // batch statistics and power iterations, or stored ones
+  // Size of the terms of a gradient that may cancel to nothing; 0: the gradient's own size.
+  double gradient_scale = 0;
+  double flops = 0;  // of forward, for the benchmark; backward counts twice as many
+  // Batch statistics and power iterations, or stored ones.
+  bool training = true;
+  // The output is loss terms, of which element 0 is differentiated; otherwise the gradient is that
+  // of a random linear function of all outputs.
+  bool is_loss = false;
 };
 
-// Each returns an empty string, or what went wrong and where.
-std::string check_forward_f32(const OpCase& c);      // f32 against f64
-std::string check_composite(const OpCase& c);        // f64 against the composite, outputs and gradients
-std::string check_gradient(const OpCase& c);         // f64 against central differences
-std::string check_gradient_f32(const OpCase& c);     // f32 against f64
-std::string check_accumulate(const OpCase& c);       // gradients added to what a buffer holds
-std::string check_guards(const OpCase& c);           // no write outside a block, no read of fresh memory
-std::string check_repeatable(const OpCase& c);       // equal bits with 1, 2 and 3 threads, and again
+// "4x8x8x3"
+std::string dims(const Shape& shape);
 
-// All of them, in this order; the first failure.
-std::string check_all(const OpCase& c);
-
-// Inputs as tensors of `dtype`; values are those of f32 in both, so that f32 and f64 compute the same.
+// Inputs as tensors of `dtype`; values are those of f32 in both, so that f32 and f64 compute the
+// same.
 std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype);
+// Weights of the linear function of output `k` whose gradient is taken.
+std::vector<double> cotangent(const OpCase& c, size_t k, int64_t elems);
+// A generator of the case's own for what a check draws; `purpose` tells checks apart.
+std::mt19937_64 random_of(const OpCase& c, uint64_t purpose);
+double standard_normal(std::mt19937_64& random);
 
-// What a case computes: outputs, and the gradients of a fixed random linear function of them.
+// What a case computes: outputs and gradients of the inputs that want one (empty lists for the
+// others).
 struct CaseResult {
   std::vector<std::vector<double>> outputs, gradients;
+  std::string damage;  // a write outside a block (where guarded) or into an input, or empty
 };
 struct RunOptions {
   DType dtype = DType::kF64;
   int threads = 1;
-  double prefill = 0.0;      // gradient buffers hold this ...
-  bool accumulate = false;   // ... and are added to
-  bool guarded = false;
+  double prefill = 0.0;                    // gradient buffers hold this ...
+  bool accumulate = false;                 // ... and are added to
+  bool guarded = false;                    // guard bands around blocks, NaN in fresh ones
+  int only_input = -1;                     // the one input that wants a gradient; -1: all that do
   const CaseFunction* function = nullptr;  // the composite, if not `run`
 };
 CaseResult run_case(const OpCase& c, const RunOptions& options);
 
-// The cases of all families.
-std::vector<OpCase> all_cases();
+// Values of an f32 or f64 tensor.
+std::vector<double> read(const Tensor& t);
+
+// The cases of each family, and of all.
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> linear_cases();
 std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> spatial_cases();
 std::vector<OpCase> attention_cases();
+std::vector<OpCase> loss_cases();
+std::vector<OpCase> all_cases();
+// Shapes of the preset fmnist-32-tiny at batch 64, for the benchmark.
+std::vector<OpCase> preset_cases();
 
 }  // namespace bigbigan

@@ -1,7 +1,7 @@
 // Every case of every operation through all checks of the harness; a section per case.
 #include <catch2/catch.hpp>
 
-#include "tests/harness/op_case.h"
+#include "tests/harness/checks.h"
 
 using namespace bigbigan;
 
@@ -24,3 +24,4 @@ TEST_CASE("op cases: conv") { check_family(conv_cases()); }
 TEST_CASE("op cases: norm") { check_family(norm_cases()); }
 TEST_CASE("op cases: spatial") { check_family(spatial_cases()); }
 TEST_CASE("op cases: attention") { check_family(attention_cases()); }
+TEST_CASE("op cases: loss") { check_family(loss_cases()); }

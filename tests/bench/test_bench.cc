@@ -1,0 +1,123 @@
+// bigbigan-bench: what it runs and reports; never how long it takes.
+#include <benchmark/benchmark.h>
+
+#include <catch2/catch.hpp>
+#include <sstream>
+#include <thread>
+
+#include "engine/util/thread_pool.h"
+#include "kernels/bench/kernel_profile.h"
+#include "kernels/bench/op_benchmarks.h"
+#include "kernels/bench/step_benchmark.h"
+#include "kernels/common/dispatch.h"
+#include "tests/harness/builders.h"
+
+using namespace bigbigan;
+using Catch::Matchers::Contains;
+
+namespace {
+
+// Twice x in f64, a little more in f32.
+OpCase wrong_case() {
+  return unary_case("wrong", {3, 5}, [](const Context& ctx, const Var& x) {
+    const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+    dispatch_real("wrong", x.dtype(), [&]<class T>(TypeTag<T>) {
+      const T factor = std::is_same_v<T, float> ? T(2.001) : T(2);
+      for (int64_t i = 0; i < y.elems(); ++i) y.as<T>()[i] = factor * x.value.as<T>()[i];
+    });
+    return Var(y);
+  });
+}
+
+OpCase right_case() {
+  OpCase c = unary_case("right", {3, 5}, [](const Context&, const Var& x) { return x; });
+  c.flops = 15;
+  return c;
+}
+
+// Runs the registered benchmarks and returns their report as JSON.
+std::string run_registered() {
+  benchmark::JSONReporter reporter;
+  std::ostringstream out, errors;
+  reporter.SetOutputStream(&out);
+  reporter.SetErrorStream(&errors);
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  benchmark::ClearRegisteredBenchmarks();
+  return out.str();
+}
+
+Config small_config() {
+  Config config;
+  apply_toml(config_fields(config), preset_text("fmnist-32-tiny"), "preset");
+  config.model.g_channels = {8, 8, 8, 8};
+  config.model.d_channels = {4, 4, 4, 4};
+  config.model.encoder_channels = {4, 4};
+  config.model.mlp_width = config.model.encoder_head_width = 8;
+  config.train.batch = 2;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a benchmark is named after its case, pass and dtype") {
+  CHECK(benchmark_name("conv2d/n:1/c:3", "fwd") == "conv2d_fwd/n:1/c:3/f32");
+  CHECK(benchmark_name("plain", "bwd") == "plain_bwd/f32");
+}
+
+TEST_CASE("an operation is compared before it is timed") {
+  OpBenchmarks benchmarks({right_case(), wrong_case()}, CpuExec{}, {1, 1});
+  benchmarks.register_all();
+  const std::string report = run_registered();
+  CHECK(benchmarks.failed());
+  CHECK_THAT(report, Contains("right_fwd/shape:3x5/f32") && Contains("\"GFLOP/s\"") &&
+                         Contains("\"%bw\"") && Contains("\"max_err\""));
+  CHECK_THAT(report, Contains("\"error_message\": \"wrong/shape:3x5 [forward f32]"));
+}
+
+TEST_CASE("correct operations do not fail") {
+  OpBenchmarks benchmarks({right_case()}, CpuExec{}, {1, 1});
+  benchmarks.register_all();
+  CHECK_THAT(run_registered(), !Contains("error_message"));
+  CHECK(!benchmarks.failed());
+}
+
+TEST_CASE("a profile counts inner launchers once") {
+  KernelProfile profile;
+  const std::vector<int64_t> sizes = {2, 3};
+  profile.begin("outer", {});
+  profile.begin("inner", sizes);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  profile.end();
+  profile.end();
+  const auto& rows = profile.rows();
+  CHECK(rows.find("outer")->second.calls == 1);
+  CHECK(rows.find("inner")->second.seconds >= 0.02);
+  CHECK(rows.find("outer")->second.seconds < rows.find("inner")->second.seconds);
+  REQUIRE(profile.calls().size() == 1);
+  CHECK(profile.calls()[0].launcher == "inner");
+  CHECK(profile.calls()[0].sizes == sizes);
+}
+
+TEST_CASE("a step's convolutions and products are run again alone") {
+  ThreadPool pool(2);
+  const Config config = small_config();
+  const auto rounds = time_steps(config, CpuExec{&pool}, 2);
+  REQUIRE(rounds.size() == 2);
+  for (const StepRound& round : rounds) {
+    const auto &step = round.step.profile, &alone = round.alone.profile;
+    CHECK(step.calls().size() > 50);
+    CHECK(alone.calls().size() == step.calls().size());
+    for (size_t i = 0; i < step.calls().size(); ++i) {
+      CHECK(alone.calls()[i].launcher == step.calls()[i].launcher);
+      CHECK(alone.calls()[i].sizes == step.calls()[i].sizes);
+    }
+    CHECK(alone.rows().size() == 4);  // three passes of convolutions, and gemm
+    for (const char* launcher : {"conv2d_wgrad", "batch_norm_apply", "spectral_norm_forward",
+                                 "adam_update", "random_normal", "ema_update"}) {
+      INFO(launcher);
+      CHECK(step.rows().count(launcher) == 1);
+    }
+  }
+  CHECK_THAT(describe(config, rounds, 2),
+             Contains("alone / step") && Contains("conv2d_dgrad") && Contains("outside launchers"));
+}

@@ -1,0 +1,26 @@
+// The checks that every op case must pass. Each returns an empty string, or what went wrong and
+// where.
+#pragma once
+
+#include "tests/harness/op_case.h"
+
+namespace bigbigan {
+
+std::string check_forward_f32(const OpCase& c);  // f32 against f64
+std::string check_composite(const OpCase& c);    // f64 against the composite: outputs and gradients
+std::string check_gradient(const OpCase& c);     // f64 against central differences
+std::string check_gradient_f32(const OpCase& c);  // f32 against f64
+std::string check_accumulate(
+    const OpCase& c);                        // gradients added to what a buffer holds, or over it
+std::string check_partial(const OpCase& c);  // one gradient wanted at a time: the same bits
+std::string check_guards(const OpCase& c);   // writes stay in their blocks, fresh memory unread
+std::string check_repeatable(const OpCase& c);  // equal bits with 1, 2 and 3 threads, and again
+
+// Forward and gradients of f32 at once, and the largest error relative to its tensor: for the
+// benchmark.
+std::string check_f32(const OpCase& c, double& worst_error);
+
+// All of them, in this order; the first failure.
+std::string check_all(const OpCase& c);
+
+}  // namespace bigbigan
