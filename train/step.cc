@@ -1,6 +1,8 @@
 #include "train/step.h"
 
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "engine/comm/communicator.h"
 #include "engine/ops/image.h"
@@ -63,6 +65,11 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
 }
 
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
+  if (std::exchange(poison_, false)) {
+    dispatch_real("fault", store.grad.dtype(), [&]<class T>(TypeTag<T>) {
+      *store.grad.as<T>() = std::numeric_limits<T>::quiet_NaN();
+    });
+  }
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(store.grad.view());
   sum_of_squares(ctx_, store.grad, squared_norm, skip_);
 }

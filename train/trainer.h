@@ -4,6 +4,7 @@
 #include "engine/data/batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/tensorboard.h"
+#include "engine/util/fault.h"
 #include "engine/util/program.h"
 #include "engine/util/thread_pool.h"
 #include "train/state.h"
@@ -33,8 +34,10 @@ class Trainer {
   void draw_grids();
   void draw_reals();
   void save();
+  void tell_status() const;
   [[nodiscard]] bool finished() const;
 
+  const Fault fault_ = Fault::from_environment(0);
   Vfs& vfs_;
   Vfs::Path run_;
   Config config_;
