@@ -13,11 +13,13 @@ int run(int argc, char** argv) {
   CLI::App app(
       "Evaluates a BigBiGAN.\n\nExamples:\n"
       "  bigbigan-eval probe runs/first --baselines\n"
+      "  bigbigan-eval knn runs/first\n"
       "  bigbigan-eval COMMAND --help",
       "bigbigan-eval");
   app.require_subcommand(1);
   Command command;
   add_probe_command(app, command);
+  add_knn_command(app, command);
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const StopSignals signals;
   PosixVfs vfs;

@@ -16,5 +16,6 @@ using Command = std::function<int(Vfs&)>;
 
 // Each declares its subcommand in `app` and sets `chosen` when the subcommand is given.
 void add_probe_command(CLI::App& app, Command& chosen);
+void add_knn_command(CLI::App& app, Command& chosen);
 
 }  // namespace bigbigan

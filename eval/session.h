@@ -69,7 +69,7 @@ class Session {
 int thread_count(int64_t option);
 
 // For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and shows how far
-// the work is, at most every second.
+// the work is: every second on a terminal, seldom elsewhere.
 class Progress {
  public:
   explicit Progress(std::string what) : what_(std::move(what)) {}
