@@ -77,7 +77,7 @@ Vfs::Path Session::run_directory() const {
 }
 
 std::string Session::description() const {
-  return fmt::format("{} weights, {} batch-norm statistics", options_.weights, options_.bn);
+  return fmt::format("{} weights, batch-norm statistics: {}", options_.weights, options_.bn);
 }
 
 void Progress::update(int64_t done, int64_t total) {

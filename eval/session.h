@@ -51,7 +51,7 @@ class Session {
   [[nodiscard]] const LoadedModel& loaded() const { return loaded_; }
   // The run directory, or empty where MODEL is something else.
   [[nodiscard]] Vfs::Path run_directory() const;
-  // "ema weights, stored batch-norm statistics"
+  // "ema weights, batch-norm statistics: stored"
   [[nodiscard]] std::string description() const;
 
  private:
