@@ -12,12 +12,20 @@ namespace {
 int run(int argc, char** argv) {
   CLI::App app(
       "Evaluates a BigBiGAN.\n\nExamples:\n"
+      "  bigbigan-eval sample runs/first --out samples.png\n"
+      "  bigbigan-eval reconstruct runs/first --out pairs.png\n"
       "  bigbigan-eval probe runs/first --baselines\n"
+      "  bigbigan-eval knn runs/first\n"
       "  bigbigan-eval COMMAND --help",
       "bigbigan-eval");
   app.require_subcommand(1);
   Command command;
+  add_sample_command(app, command);
+  add_interpolate_command(app, command);
+  add_reconstruct_command(app, command);
+  add_discriminate_command(app, command);
   add_probe_command(app, command);
+  add_knn_command(app, command);
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const StopSignals signals;
   PosixVfs vfs;

@@ -15,6 +15,11 @@ namespace bigbigan {
 using Command = std::function<int(Vfs&)>;
 
 // Each declares its subcommand in `app` and sets `chosen` when the subcommand is given.
+void add_sample_command(CLI::App& app, Command& chosen);
+void add_interpolate_command(CLI::App& app, Command& chosen);
+void add_reconstruct_command(CLI::App& app, Command& chosen);
+void add_discriminate_command(CLI::App& app, Command& chosen);
 void add_probe_command(CLI::App& app, Command& chosen);
+void add_knn_command(CLI::App& app, Command& chosen);
 
 }  // namespace bigbigan

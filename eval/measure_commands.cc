@@ -10,6 +10,7 @@
 #include "engine/util/text.h"
 #include "eval/commands.h"
 #include "eval/compare.h"
+#include "eval/knn.h"
 #include "eval/metric_log.h"
 #include "eval/probe.h"
 
@@ -21,6 +22,7 @@ struct MeasureArguments {
   CompareOptions compare;
   std::string features = std::string(kAvePool) + "," + kBnCRelu;
   std::string train_features, test_features;
+  std::string metrics = "l1,l2,cosine";  // of knn
   bool json = false;
 };
 
@@ -101,6 +103,28 @@ std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t clas
   return {row};
 }
 
+constexpr int64_t kNeighbours[] = {1, 5, 25, 50};
+
+Metric metric_of(const std::string& name) {
+  return name == "l1" ? Metric::kL1 : name == "l2" ? Metric::kL2 : Metric::kCosine;
+}
+
+std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_t classes, const MeasureArguments& args) {
+  std::vector<MetricRow> rows;
+  for (const std::string& name : split_choices(args.metrics, "--metric", {"l1", "l2", "cosine"})) {
+    MetricRow row = row_start(set, args);
+    row.emplace_back("distance", name);
+    const std::vector<double> accuracy = knn_accuracy(ex, set.train, set.test, classes, metric_of(name), kNeighbours);
+    for (size_t i = 0; i < accuracy.size(); ++i) {
+      row.emplace_back(fmt::format("top1_k{}", kNeighbours[i]), 100 * accuracy[i]);
+    }
+    row.emplace_back("protocol", fmt::format("{}; exact k-NN, {} on features of unit {} norm, equal votes, ties to the nearer class",
+                                             sizes_text(set), name, name == "l1" ? "l1" : "l2"));
+    rows.push_back(row);
+  }
+  return rows;
+}
+
 }  // namespace
 
 void add_probe_command(CLI::App& app, Command& chosen) {
@@ -120,6 +144,31 @@ void add_probe_command(CLI::App& app, Command& chosen) {
                                                 {"l2", "l2", "{:g}"}, {"iterations", "iterations"}};
       return measure(vfs, *args, "probe", columns, [&](const CpuExec& ex, FeatureSet set, int64_t classes) {
         return probe_row(ex, std::move(set), classes, *args);
+      });
+    };
+  });
+}
+
+void add_knn_command(CLI::App& app, Command& chosen) {
+  const auto args = std::make_shared<MeasureArguments>();
+  CLI::App* sub = app.add_subcommand(
+      "knn",
+      "Exact k-nearest-neighbour classification of features, k = 1, 5, 25, 50.\n\nExamples:\n"
+      "  bigbigan-eval knn runs/first\n"
+      "  bigbigan-eval knn runs/first --metric cosine --baselines\n"
+      "  bigbigan-eval knn --train-features features/train --test-features features/test\n\n"
+      "Features are divided by their norm first; l2 then ranks as cosine does.\n"
+      "Appends to RUN/metric-knn.jsonl when MODEL is a run directory.");
+  add_measure_options(*sub, *args);
+  sub->add_option("--metric", args->metrics, "distances")->capture_default_str();
+  sub->callback([args, &chosen] {
+    chosen = [args](Vfs& vfs) {
+      std::vector<TableColumn> columns = {{"encoder", "encoder"}, {"feature", "feature"}, {"dims", "dims"}, {"distance", "distance"}};
+      for (const int64_t k : kNeighbours) {
+        columns.push_back({fmt::format("top1_k{}", k), fmt::format("k={} %", k), "{:.2f}"});
+      }
+      return measure(vfs, *args, "knn", columns, [&](const CpuExec& ex, const FeatureSet& set, int64_t classes) {
+        return knn_rows(ex, set, classes, *args);
       });
     };
   });

@@ -9,6 +9,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/util/signals.h"
+#include "eval/preconditioner.h"
 #include "kernels/linear/gemm.h"
 
 namespace bigbigan {
@@ -96,15 +97,16 @@ void for_blocks(const CpuExec& ex, int64_t rows, const Body& body) {
   });
 }
 
+// The loss in the coordinates of Note [Preconditioning]; the variables are V, then the biases.
 struct Objective {
   const CpuExec& ex;
   const LabelledFeatures& data;
   const FitOptions& options;
+  const Preconditioner& preconditioner;
   LinearClassifier classifier, gradient;
   int iterations = 0;
   std::exception_ptr error;  // kept here: it must not cross the C code between
 
-  // lbfgs variables: the weights, then the biases.
   static double evaluate(void* self, const double* x, double* g, int n, double) {
     auto& objective = *static_cast<Objective*>(self);
     try {
@@ -116,16 +118,29 @@ struct Objective {
     }
   }
   double evaluate(const double* x, double* g) {
+    read(x);
+    double loss = data_loss(ex, data, classifier, gradient);
+    for (size_t i = 0; i < classifier.weight.size(); ++i) {
+      const double w = classifier.weight[i];
+      loss += options.l2 / 2 * w * w;
+      gradient.weight[i] += options.l2 * w;
+    }
+    preconditioner.to_coordinate_gradient(gradient.weight);
+    std::copy(gradient.bias.begin(), gradient.bias.end(), std::copy(gradient.weight.begin(), gradient.weight.end(), g));
+    return loss;
+  }
+  // The classifier at `x`.
+  void read(const double* x) {
     const auto weights = static_cast<int64_t>(classifier.weight.size());
     std::copy_n(x, weights, classifier.weight.begin());
+    preconditioner.to_weights(classifier.weight);
     std::copy_n(x + weights, classifier.classes, classifier.bias.begin());
-    double loss = data_loss(ex, data, classifier, gradient);
-    for (int64_t i = 0; i < weights; ++i) {
-      loss += options.l2 / 2 * x[i] * x[i];
-      g[i] = gradient.weight[i] + options.l2 * x[i];
-    }
-    std::copy_n(gradient.bias.begin(), classifier.classes, g + weights);
-    return loss;
+  }
+  // The variables of the classifier.
+  void write(double* x) const {
+    std::vector<double> coordinates = classifier.weight;
+    preconditioner.to_coordinates(coordinates);
+    std::copy(classifier.bias.begin(), classifier.bias.end(), std::copy(coordinates.begin(), coordinates.end(), x));
   }
   static int progress(void* self, const double*, const double*, double, double, double, double, int,
                       int iteration, int) {
@@ -140,7 +155,7 @@ lbfgs_parameter_t parameters_of(const FitOptions& options) {
   lbfgs_parameter_init(&p);
   p.m = 10;
   p.max_iterations = options.max_iterations;
-  p.epsilon = 1e-6;
+  p.epsilon = 1e-5;
   p.past = 10;
   p.delta = options.tolerance;
   p.linesearch = LBFGS_LINESEARCH_BACKTRACKING_STRONG_WOLFE;
@@ -212,14 +227,14 @@ Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const Linear
   check(data.x.rows > 0 && static_cast<int64_t>(data.labels.size()) == data.x.rows, "probe: {} labels for {} rows",
         data.labels.size(), data.x.rows);
   check(start.dims == data.x.columns, "probe: a classifier of {} features for {}", start.dims, data.x.columns);
-  Objective objective{ex, data, options, start, start};
-  const auto weights = static_cast<int64_t>(start.weight.size());
-  const auto n = static_cast<int>(weights + start.classes);
+  constexpr double kLeastRidge = 1e-3;
+  const Preconditioner preconditioner(ex, data.x, std::max(kLeastRidge, static_cast<double>(start.classes) * options.l2));
+  Objective objective{ex, data, options, preconditioner, start, start};
+  const auto n = static_cast<int>(start.weight.size() + start.bias.size());
   // Aligned for the library's SSE2 code.
   const std::unique_ptr<double, decltype(&lbfgs_free)> variables(lbfgs_malloc(n), lbfgs_free);
   check(variables != nullptr, "probe: no memory for {} variables", n);
-  std::copy(start.weight.begin(), start.weight.end(), variables.get());
-  std::copy(start.bias.begin(), start.bias.end(), variables.get() + weights);
+  objective.write(variables.get());
   lbfgs_parameter_t parameters = parameters_of(options);
   Fit fit;
   const int status = lbfgs(n, variables.get(), &fit.loss, Objective::evaluate, Objective::progress, &objective, &parameters);
@@ -228,9 +243,8 @@ Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const Linear
   if (!std::isfinite(fit.loss) || !is_usable(status)) {
     fail(ExitCode::kNumerical, "probe: no minimum found (L-BFGS status {}, loss {}): are the features finite?", status, fit.loss);
   }
-  fit.classifier = start;
-  std::copy_n(variables.get(), weights, fit.classifier.weight.begin());
-  std::copy_n(variables.get() + weights, start.classes, fit.classifier.bias.begin());
+  objective.read(variables.get());
+  fit.classifier = objective.classifier;
   fit.iterations = objective.iterations;
   return fit;
 }

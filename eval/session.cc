@@ -77,15 +77,15 @@ Vfs::Path Session::run_directory() const {
 }
 
 std::string Session::description() const {
-  return fmt::format("{} weights, {} batch-norm statistics", options_.weights, options_.bn);
+  return fmt::format("{} weights, batch-norm statistics: {}", options_.weights, options_.bn);
 }
 
 void Progress::update(int64_t done, int64_t total) {
-  constexpr double kInterval = 2;
+  const double interval = line_.on_terminal() ? 1 : 20;
   if (StopSignals::requested()) fail(ExitCode::kStopped, "stopped on request; run it again for a result");
   const double now = seconds_now();
   if (started_ == 0) started_ = shown_ = now;
-  if (now - shown_ < kInterval || done == 0) return;
+  if (now - shown_ < interval || done == 0) return;
   shown_ = now;
   const double left = (now - started_) / static_cast<double>(done) * static_cast<double>(total - done);
   line_.update(fmt::format("{} {}/{} eta {}", what_, format_count(done), format_count(total), format_duration(left)));

@@ -51,7 +51,7 @@ class Session {
   [[nodiscard]] const LoadedModel& loaded() const { return loaded_; }
   // The run directory, or empty where MODEL is something else.
   [[nodiscard]] Vfs::Path run_directory() const;
-  // "ema weights, stored batch-norm statistics"
+  // "ema weights, batch-norm statistics: stored"
   [[nodiscard]] std::string description() const;
 
  private:
@@ -69,7 +69,7 @@ class Session {
 int thread_count(int64_t option);
 
 // For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and shows how far
-// the work is, at most every second.
+// the work is: every second on a terminal, seldom elsewhere.
 class Progress {
  public:
   explicit Progress(std::string what) : what_(std::move(what)) {}

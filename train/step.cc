@@ -9,6 +9,7 @@
 #include "engine/ops/random.h"
 #include "engine/optim/adam.h"
 #include "kernels/common/dispatch.h"
+#include "models/bigbigan/inference.h"
 
 namespace bigbigan {
 namespace {
@@ -54,9 +55,7 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
   const Shape shape{batch.pixels.shape()[0], config_.model.z_dim};
   StepInputs in;
   in.x = normalize_image(ctx_, batch.pixels, batch.flip);
-  in.z = config_.model.prior == "uniform"
-             ? random_uniform(ctx_, {seed, RandomStream::kLatent}, first, shape)
-             : random_normal(ctx_, {seed, RandomStream::kLatent}, first, shape);
+  in.z = prior_latents(ctx_, config_.model, {seed, RandomStream::kLatent}, first, shape[0]);
   if (config_.model.encoder_stochastic) {
     in.eps = random_normal(ctx_, {seed, RandomStream::kEncoderNoise}, first, shape);
   }

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "engine/ops/image.h"
-#include "engine/ops/random.h"
 #include "engine/util/signals.h"
 #include "engine/util/text.h"
 #include "models/bigbigan/inference.h"
@@ -207,9 +206,7 @@ void Trainer::draw_grids() {
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
   const RandomKey key{static_cast<uint64_t>(config_.train.seed), RandomStream::kSample};
-  const Shape shape{config_.sample.images, config_.model.z_dim};
-  const Tensor z = config_.model.prior == "uniform" ? random_uniform(ctx, key, first, shape)
-                                                    : random_normal(ctx, key, first, shape);
+  const Tensor z = prior_latents(ctx, config_.model, key, first, config_.sample.images);
   const auto draw = [&](const char* name, const Tensor& images) {
     const Image picture = picture_of(ctx, images, 8);
     write_png(vfs_, run_ / fmt::format("{}-{:08}.png", name, state_.step), picture);

@@ -32,17 +32,41 @@ const CLI::App& chosen(const CLI::App& app) {
   return given.empty() ? app : *given.front();
 }
 
-void print_unexpected(const CLI::App& app) {
-  const CLI::App& command = chosen(app);
-  std::vector<std::string> subcommands;
-  for (const CLI::App* sub : command.get_subcommands({})) subcommands.push_back(sub->get_name());
-  for (const std::string& argument : app.remaining(true)) {
-    const bool is_flag = argument.starts_with("-");
-    const std::string name = argument.substr(0, is_flag ? argument.find('=') : std::string::npos);
-    fmt::print(stderr, "{}: error: unexpected argument {}{}\n", app.get_name(), argument,
-               did_you_mean(name, is_flag ? flags_of(command) : subcommands));
-  }
+std::vector<std::string> subcommands_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
+  return names;
 }
+
+// What is wrong with the arguments, a line each.
+std::vector<std::string> problems_of(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> rest = app.remaining(true), commands = subcommands_of(app);
+  if (!commands.empty() && app.get_subcommands().empty()) {
+    const auto given = std::find_if(rest.begin(), rest.end(), [](const auto& a) { return !a.starts_with("-"); });
+    const std::string all = fmt::format("{}", fmt::join(commands, ", "));
+    if (given == rest.end()) return {"no command; there are: " + all};
+    return {fmt::format("unknown command {}{}; there are: {}", *given, did_you_mean(*given, commands), all)};
+  }
+  std::vector<std::string> problems;
+  for (const std::string& argument : rest) {
+    const std::string name = argument.substr(0, argument.find('='));
+    problems.push_back(fmt::format("unexpected argument {}{}", argument, did_you_mean(name, flags_of(chosen(app)))));
+  }
+  const bool is_told = !rest.empty() && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+  if (!is_told) problems.emplace_back(error.what());
+  return problems;
+}
+
+// Lists a subcommand with the first line of its description.
+class Formatter : public CLI::Formatter {
+ public:
+  std::string make_subcommand(const CLI::App* sub) const override {
+    const std::string text = sub->get_description();
+    std::ostringstream out;
+    CLI::detail::format_help(out, sub->get_name(), text.substr(0, text.find('\n')), column_width_);
+    return out.str();
+  }
+};
 
 CLI::Validator in_range(int64_t min, int64_t max) {
   const std::string expected = max == INT64_MAX ? fmt::format("an integer of at least {}", min)
@@ -68,6 +92,7 @@ std::string version_text(const std::string& program) {
 }
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
+  app.formatter(std::make_shared<Formatter>());
   app.set_version_flag("--version", version_text(app.get_name()), "print the version and exit");
   try {
     app.parse(argc, argv);
@@ -75,10 +100,8 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);
   } catch (const CLI::ParseError& e) {
-    const bool unexpected = !app.remaining(true).empty();
-    if (unexpected) print_unexpected(app);
-    if (!unexpected || dynamic_cast<const CLI::ExtrasError*>(&e) == nullptr) {
-      fmt::print(stderr, "{}: error: {}\n", app.get_name(), e.what());
+    for (const std::string& problem : problems_of(app, e)) {
+      fmt::print(stderr, "{}: error: {}\n", app.get_name(), problem);
     }
     const CLI::App& command = chosen(app);
     const std::string path = &command == &app ? "" : " " + command.get_name();

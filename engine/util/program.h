@@ -26,6 +26,8 @@ class ProgressLine {
   ProgressLine& operator=(const ProgressLine&) = delete;
 
   void update(const std::string& text);
+  // Whether lines are rewritten: then frequent updates do no harm.
+  [[nodiscard]] bool on_terminal() const { return terminal_; }
   // Leaves what is shown and goes to the next line.
   void finish();
 
