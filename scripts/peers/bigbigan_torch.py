@@ -408,12 +408,11 @@ class BigBiGAN(nn.Module):
         self.encoder = Encoder(config.model) if config.model.uses_latent else None
         self.average = {}       # of G's and E's weights and running statistics, by name
         self.steps = 0
-        self.to_train()
+        self.make_optimisers()
 
-    def to_train(self):
-        """Fresh optimisers, after a change of the weights' type or memory format."""
+    def make_optimisers(self, **options):
         o = self.config.optim
-        adam = dict(betas=(o.beta1, o.beta2), eps=o.eps)
+        adam = dict(betas=(o.beta1, o.beta2), eps=o.eps, **options)
         groups = [dict(params=self.trained(self.generator), lr=o.g_lr)]
         if self.encoder:
             groups.append(dict(params=self.trained(self.encoder), lr=o.e_lr))
@@ -479,13 +478,17 @@ class BigBiGAN(nn.Module):
         self.steps += 1
         self.update_average()
 
+    def averaged(self):
+        """Live weights and statistics that have a moving average: G's and E's; u is shared, not averaged."""
+        return {name: value for name, value in self.state_dict().items()
+                if not name.startswith("discriminator.") and not name.endswith(".u")}
+
     @torch.no_grad()
     def update_average(self):
-        """Moving averages of weights and running statistics; equal to the live ones before step ema_start."""
+        """average = decay average + (1 - decay) live; equal to the live values before step ema_start."""
         t = self.config.train
-        live = {name: value for name, value in self.state_dict().items()
-                if not name.startswith("discriminator.") and not name.endswith(".u")}
         if not self.average or self.steps < t.ema_start:
-            self.average = {name: value.clone() for name, value in live.items()}
+            self.average = {name: value.clone() for name, value in self.averaged().items()}
         else:
-            torch._foreach_lerp_(list(self.average.values()), list(live.values()), 1 - t.ema_decay)
+            live = list(self.averaged().values())
+            torch._foreach_lerp_(list(self.average.values()), live, 1 - t.ema_decay)
