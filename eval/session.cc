@@ -42,7 +42,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
              {"stored", "batch"});
   add_integer(app, "-b,--batch", options.batch, "images per pass through the network", 1, 65536);
   add_integer(app, "-j,--threads", options.threads, "CPU threads; 0: all cores it may use", 0, 1024);
-  app.add_option("--device", options.device, "cpu, or cuda[:i]")->capture_default_str();
+  add_device(app, options.device);
 }
 
 Session::Session(Vfs& vfs, ModelOptions options)
@@ -52,12 +52,7 @@ Session::Session(Vfs& vfs, ModelOptions options)
       exec_{&pool_},
       ctx_(inference_context({.exec = exec_, .allocator = &allocator_},
                              options_.bn == "batch" ? BnMode::kBatch : BnMode::kStored)) {
-  if (options_.device.starts_with("cuda")) {
-    fail(ExitCode::kSystem, "--device {}: this build has no CUDA backend; use --device cpu", options_.device);
-  }
-  if (options_.device != "cpu") {
-    fail(ExitCode::kUsage, "--device {}: expected cpu or cuda[:i]", options_.device);
-  }
+  require_device(options_.device);
   loaded_ = load_model(vfs_, options_.model, ctx_,
                        options_.weights == "ema" ? WeightSet::kEma : WeightSet::kLive);
   settings_ = settings_of(loaded_);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 
 #include "engine/io/run_lock.h"
 #include "engine/util/cli.h"
@@ -13,7 +14,8 @@ namespace bigbigan {
 namespace {
 
 struct Arguments {
-  std::string preset, config_file, data, run_dir, resume;
+  std::string preset, config_file, data, run_dir, resume, init_from, seed;
+  std::string device = "cpu";
   std::vector<std::string> overrides;
   bool describe = false, dry_run = false, json = false;
 };
@@ -37,7 +39,7 @@ void report_together(const std::vector<std::function<void()>>& parts) {
 // Where a run that is continued keeps its configuration.
 Vfs::Path saved_config(const Vfs::Path& run) { return run / "config.toml"; }
 
-// Precedence: defaults, preset, file, --data, key=value. A run that is continued without a preset
+// Precedence: defaults, preset, file, environment, flags, key=value. A run that is continued without a preset
 // and a file takes its own configuration in their place.
 Config resolve(Vfs& vfs, const Arguments& args) {
   Config config;
@@ -61,7 +63,9 @@ Config resolve(Vfs& vfs, const Arguments& args) {
   }
   if (!args.config_file.empty()) add_file(args.config_file);
   if (!args.resume.empty() && !is_given) add_file(saved_config(args.resume));
+  parts.emplace_back([&] { apply_environment(fields, std::array<std::string_view, 1>{"BIGBIGAN_FAULT"}); });
   if (!args.data.empty()) add_override("data.path=" + args.data);
+  if (!args.seed.empty()) add_override("train.seed=" + args.seed);
   for (const std::string& text : args.overrides) add_override(text);
   report_together(parts);
   return config;
@@ -102,6 +106,7 @@ ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
   }
   const StopSignals signals;
   Trainer trainer(vfs, run, config);
+  if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
   // Written last: a run that cannot start (no data, say) leaves its directory free.
   write_file_atomic(vfs, saved_config(run), trainer.state().config);
   note("run " + run.string());
@@ -119,6 +124,10 @@ int run(int argc, char** argv) {
   app.add_option(
       "--resume", args.resume,
       "continue the run in this directory; with --preset or --config: start it if there is none");
+  app.add_option("--init-from", args.init_from,
+                 "a new run starts from the weights of this run, checkpoint or .safetensors file");
+  app.add_option("--seed", args.seed, "same as train.seed=N");
+  add_device(app, args.device);
   app.add_flag("--describe", args.describe, "print architecture, conformance sheet and parameter counts, and exit");
   app.add_flag("--dry-run", args.dry_run, "check everything, print the configuration and the memory plan, and exit");
   app.add_flag("--json", args.json, "with --describe: as JSON");
@@ -128,6 +137,7 @@ int run(int argc, char** argv) {
     fail(ExitCode::kUsage, "--run-dir {} and --resume {}: give one of them", args.run_dir,
          args.resume);
   }
+  require_device(args.device);
   PosixVfs vfs;
   const Config config = resolve(vfs, args);
   if (args.describe) {

@@ -10,6 +10,7 @@
 #include "engine/util/signals.h"
 #include "engine/util/text.h"
 #include "models/bigbigan/inference.h"
+#include "models/bigbigan/load.h"
 
 namespace bigbigan {
 namespace {
@@ -117,6 +118,12 @@ void Trainer::resume() {
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;
   note("resumed " + checkpoint->string());
+}
+
+void Trainer::start_from(const Vfs::Path& weights) {
+  check(state_.step == 0, "start_from: the run is at step {}", state_.step);
+  load_weights(vfs_, weights, model_);
+  note(fmt::format("weights from {}", weights.string()));
 }
 
 ImageBatch Trainer::next_batch() {

@@ -19,6 +19,9 @@ class Trainer {
   // checkpoint of another configuration or other data, kNoCheckpoint.
   Trainer(Vfs& vfs, Vfs::Path run, const Config& config);
 
+  // Takes weights and averages from another run, checkpoint or file in place of initial ones; only before step 1.
+  void start_from(const Vfs::Path& weights);
+
   // Trains until train.steps, train.minutes or a stop signal. Returns kOk, or kStopped after a signal; either
   // way the last step is in a checkpoint. Throws Error{kNumerical} after train.max_bad_steps skipped steps.
   ExitCode run();
