@@ -57,9 +57,11 @@ complain() { bad=$((bad + 1)); echo "BAD $name #$number: $1: $(tail -n 2 "$log" 
 while read -r name number; do
   tried=$((tried + 1))
   rm -rf "$run"
-  strace -f -qq -o /dev/null -e trace="$name" -e "inject=$name:$injection:when=$number" \
-    "${command[@]}" >"$folder/out" 2>"$log"
-  code=$?
+  {  # the shell's word on killed programs goes nowhere
+    strace -f -qq -o /dev/null -e trace="$name" -e "inject=$name:$injection:when=$number" \
+      "${command[@]}" >"$folder/out" 2>"$log"
+    code=$?
+  } 2>/dev/null
   saved=$(last_step <"$folder/out")
   case $code in
     0) ;;

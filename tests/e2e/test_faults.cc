@@ -12,9 +12,9 @@ using namespace bigbigan;
 
 namespace {
 
-// Bytes of the tensors of a file, by name; without batch norm statistics and spectral vectors,
+// A hash of the tensors of a file; without batch norm statistics and spectral vectors,
 // which a forward pass moves.
-std::string weights(const std::filesystem::path& path) {
+size_t weights(const std::filesystem::path& path) {
   PosixVfs vfs;
   SafetensorsFile file(vfs, path);
   std::string all;
@@ -26,7 +26,7 @@ std::string weights(const std::filesystem::path& path) {
     all += name;
     all.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
-  return all;
+  return std::hash<std::string>()(all);
 }
 
 int64_t last_integer(const TinyTraining& tiny, const std::string& key) {

@@ -22,8 +22,9 @@ void require_same_end(const TinyTraining& tiny, const std::string& name, int64_t
 TEST_CASE(
     "resume: killed at random instants, nothing is lost and the end is the same bit for bit") {
   const TinyTraining tiny;
+  const std::vector<std::string> often = {"checkpoint.every_steps=1"};
   const auto start = std::chrono::steady_clock::now();
-  tiny.train_well("reference");
+  tiny.train_well("reference", often);
   const auto whole = std::chrono::steady_clock::now() - start;
   std::mt19937 random(std::random_device{}());
   int kills = 0;
@@ -33,14 +34,14 @@ TEST_CASE(
     const auto delay = whole * (random() % 1000) / 1000;
     ProcessResult result;
     {
-      Process process(tiny.arguments(name));
+      Process process(tiny.arguments(name, often));
       std::this_thread::sleep_for(delay);
       process.send(SIGKILL);
       result = process.wait();
     }
     if (result.signal == SIGKILL) ++kills;
     INFO("killed after " << std::chrono::duration<double>(delay).count() << " s: " << result.out);
-    const ProcessResult rest = tiny.train(name);
+    const ProcessResult rest = tiny.train(name, often);
     INFO(rest.err);
     REQUIRE(rest.code == 0);
     REQUIRE(resumed_from(rest) >= last_saved(result));

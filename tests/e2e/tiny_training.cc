@@ -1,5 +1,7 @@
 #include "tests/e2e/tiny_training.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <random>
 #include <regex>
@@ -89,7 +91,8 @@ std::string TinyTraining::state(const std::string& name, int64_t step) const {
     all += read_raw(checkpoint / file);
   }
   static const std::regex elapsed("\"elapsed_seconds\":[^,]*,");
-  return all + std::regex_replace(read_raw(checkpoint / "state.json"), elapsed, "");
+  all += std::regex_replace(read_raw(checkpoint / "state.json"), elapsed, "");
+  return fmt::format("{} bytes, hash {:016x}", all.size(), std::hash<std::string>()(all));
 }
 
 std::string TinyTraining::history(const std::string& name) const {

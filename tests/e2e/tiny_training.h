@@ -28,7 +28,7 @@ class TinyTraining {
 
   // Steps with a checkpoint directory, ascending.
   [[nodiscard]] std::vector<int64_t> steps(const std::string& name) const;
-  // Every file of a checkpoint, less how long it took.
+  // A fingerprint of every file of a checkpoint, less how long it took.
   [[nodiscard]] std::string state(const std::string& name, int64_t step) const;
   // Steps and losses of stats.jsonl.
   [[nodiscard]] std::string history(const std::string& name) const;
