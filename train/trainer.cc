@@ -229,6 +229,7 @@ void Trainer::draw_grids() {
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
   fault_.maybe_kill(state_.step, 3);
+  stats_->sync();
   save_training(vfs_, run_, model_, state_);
   saved_step_ = state_.step;
   progress_.finish();
