@@ -1,6 +1,8 @@
 // Small models with all their parts, in f64 unless told otherwise, and inputs for them.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <random>
 #include <string>
@@ -103,20 +105,25 @@ inline double relative_distance(const std::vector<double>& a, const std::vector<
   return distance == 0 ? 0 : distance / norm(b);
 }
 
-// The largest relative distance of two stores' gradients, tensor by tensor. A tensor whose
-// gradients are below `nothing` times the whole store's in both has none but rounding: a bias that
-// a batch norm takes out again. Such tensors are left out.
-inline double gradient_distance(ParamStore& a, ParamStore& b, double nothing) {
-  double worst = 0;
-  const double limit = nothing * norm(read(b.grad));
+// Empty, or the tensors of two stores whose parts of a flat array (ParamStore::grad, value, ...)
+// differ by more than `limit` times their norm. A tensor whose gradients are below `nothing` times
+// the whole store's in both has none but rounding: a bias that a batch norm takes out again. Such
+// tensors are left out.
+inline std::string differences(ParamStore& a, ParamStore& b, Tensor ParamStore::*flat, double limit,
+                               double nothing) {
+  std::string text;
+  const double none = nothing * norm(read(b.grad));
   for (size_t i = 0; i < b.entries().size(); ++i) {
     const auto &ea = a.entries()[i], &eb = b.entries()[i];
     check(ea.name == eb.name, "{} is called {} in the other store", eb.name, ea.name);
-    const std::vector<double> ga = read(a.of(a.grad, ea)), gb = read(b.of(b.grad, eb));
-    if (norm(ga) <= limit && norm(gb) <= limit) continue;
-    worst = std::max(worst, relative_distance(ga, gb));
+    if (norm(read(a.of(a.grad, ea))) <= none && norm(read(b.of(b.grad, eb))) <= none) continue;
+    const std::vector<double> found = read(a.of(a.*flat, ea)), expected = read(b.of(b.*flat, eb));
+    const double distance = relative_distance(found, expected);
+    if (!(distance <= limit)) {
+      text += fmt::format("{}: {:.3g} of a norm of {:.3g}\n", eb.name, distance, norm(expected));
+    }
   }
-  return worst;
+  return text;
 }
 
 }  // namespace bigbigan
