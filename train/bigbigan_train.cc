@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 
+#include "engine/io/run_lock.h"
+#include "engine/util/cli.h"
 #include "engine/util/signals.h"
 #include "models/bigbigan/describe.h"
 #include "train/trainer.h"
@@ -11,25 +14,60 @@ namespace bigbigan {
 namespace {
 
 struct Arguments {
-  std::string preset, config_file, data, run_dir, resume;
+  std::string preset, config_file, data, run_dir, resume, init_from, seed;
+  std::string device = "cpu";
   std::vector<std::string> overrides;
   bool describe = false, dry_run = false, json = false;
 };
 
 constexpr int64_t kMaxConfigBytes = 1 << 20;
 
-// Precedence: defaults, preset, file, --data, key=value.
+// Runs every part, and throws what is wrong with the configuration in all of them together.
+void report_together(const std::vector<std::function<void()>>& parts) {
+  std::string problems;
+  for (const auto& part : parts) {
+    try {
+      part();
+    } catch (const Error& e) {
+      if (e.code() != ExitCode::kConfig) throw;
+      problems += std::string(problems.empty() ? "" : "\n") + e.what();
+    }
+  }
+  if (!problems.empty()) throw Error(ExitCode::kConfig, problems);
+}
+
+// Where a run that is continued keeps its configuration.
+Vfs::Path saved_config(const Vfs::Path& run) { return run / "config.toml"; }
+
+// Precedence: defaults, preset, file, environment, flags, key=value. A run that is continued without a preset
+// and a file takes its own configuration in their place.
 Config resolve(Vfs& vfs, const Arguments& args) {
   Config config;
   const auto fields = config_fields(config);
-  if (!args.preset.empty()) apply_toml(fields, preset_text(args.preset), "preset " + args.preset);
-  if (!args.config_file.empty()) apply_toml(fields, read_text(vfs, args.config_file, kMaxConfigBytes), args.config_file);
-  if (!args.resume.empty()) {
-    const Vfs::Path saved = Vfs::Path(args.resume) / "config.toml";
-    apply_toml(fields, read_text(vfs, saved, kMaxConfigBytes), saved.string());
+  const bool is_given = !args.preset.empty() || !args.config_file.empty();
+  if (!args.resume.empty() && !is_given && !vfs.exists(saved_config(args.resume))) {
+    fail(ExitCode::kNoInput, "{}: no run is there; to start one, give --preset or --config as well",
+         args.resume);
   }
-  if (!args.data.empty()) config.data.path = args.data;
-  for (const std::string& override_text : args.overrides) apply_override(fields, override_text);
+  std::vector<std::function<void()>> parts;
+  const auto add_file = [&](const Vfs::Path& path) {
+    parts.emplace_back(
+        [&, path] { apply_toml(fields, read_text(vfs, path, kMaxConfigBytes), path.string()); });
+  };
+  const auto add_override = [&](const std::string& text) {
+    parts.emplace_back([&fields, text] { apply_override(fields, text); });
+  };
+  if (!args.preset.empty()) {
+    parts.emplace_back(
+        [&] { apply_toml(fields, preset_text(args.preset), "preset " + args.preset); });
+  }
+  if (!args.config_file.empty()) add_file(args.config_file);
+  if (!args.resume.empty() && !is_given) add_file(saved_config(args.resume));
+  parts.emplace_back([&] { apply_environment(fields, std::array<std::string_view, 1>{"BIGBIGAN_FAULT"}); });
+  if (!args.data.empty()) add_override("data.path=" + args.data);
+  if (!args.seed.empty()) add_override("train.seed=" + args.seed);
+  for (const std::string& text : args.overrides) add_override(text);
+  report_together(parts);
   return config;
 }
 
@@ -55,43 +93,51 @@ Vfs::Path new_run_directory(Vfs& vfs, const std::string& preset) {
 }
 
 ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
-  const bool resuming = !args.resume.empty();
-  const Vfs::Path run = resuming ? Vfs::Path(args.resume)
-                        : args.run_dir.empty() ? new_run_directory(vfs, args.preset) : Vfs::Path(args.run_dir);
+  const bool is_resuming = !args.resume.empty();
+  const Vfs::Path run = is_resuming            ? Vfs::Path(args.resume)
+                        : args.run_dir.empty() ? new_run_directory(vfs, args.preset)
+                                               : Vfs::Path(args.run_dir);
   make_directories(vfs, run);
   const RunLock lock(run);
-  const Vfs::Path saved_config = run / "config.toml";
-  if (!resuming && vfs.exists(saved_config)) {
-    fail(ExitCode::kCannotCreate, "{} already holds a run; continue it with --resume {}, or give another --run-dir",
+  if (!is_resuming && vfs.exists(saved_config(run))) {
+    fail(ExitCode::kCannotCreate,
+         "{} already holds a run; continue it with --resume {}, or give another --run-dir",
          run.string(), run.string());
   }
   const StopSignals signals;
   Trainer trainer(vfs, run, config);
+  if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
   // Written last: a run that cannot start (no data, say) leaves its directory free.
-  write_file_atomic(vfs, saved_config, trainer.state().config);
-  fmt::print(stderr, "run {}\n", run.string());
+  write_file_atomic(vfs, saved_config(run), trainer.state().config);
+  note("run " + run.string());
   return trainer.run();
 }
 
 int run(int argc, char** argv) {
   Arguments args;
   CLI::App app("Trains a BigBiGAN.\n\nExamples:\n  bigbigan-train --preset fmnist-32-tiny --run-dir runs/first train.minutes=5\n"
-               "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base --describe");
+               "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base --describe", "bigbigan-train");
   app.add_option("--preset", args.preset, "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
   app.add_option("--config", args.config_file, "TOML file, read after the preset");
   app.add_option("--data", args.data, "same as data.path=PATH");
   app.add_option("--run-dir", args.run_dir, "directory of the run [runs/NNNNN-<preset>]");
-  app.add_option("--resume", args.resume, "continue the run in this directory");
+  app.add_option(
+      "--resume", args.resume,
+      "continue the run in this directory; with --preset or --config: start it if there is none");
+  app.add_option("--init-from", args.init_from,
+                 "a new run starts from the weights of this run, checkpoint or .safetensors file");
+  app.add_option("--seed", args.seed, "same as train.seed=N");
+  add_device(app, args.device);
   app.add_flag("--describe", args.describe, "print architecture, conformance sheet and parameter counts, and exit");
   app.add_flag("--dry-run", args.dry_run, "check everything, print the configuration and the memory plan, and exit");
   app.add_flag("--json", args.json, "with --describe: as JSON");
   app.add_option("overrides", args.overrides, "key=value, e.g. train.batch=64 (all keys: --dry-run)");
-  app.set_version_flag("--version", "bigbigan " BIGBIGAN_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
+  if (!args.resume.empty() && !args.run_dir.empty() && args.resume != args.run_dir) {
+    fail(ExitCode::kUsage, "--run-dir {} and --resume {}: give one of them", args.run_dir,
+         args.resume);
   }
+  require_device(args.device);
   PosixVfs vfs;
   const Config config = resolve(vfs, args);
   if (args.describe) {

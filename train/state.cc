@@ -37,7 +37,12 @@ FlatJson to_flat_json(const TrainState& s) {
 }
 
 TrainState from_flat_json(const FlatJson& json, const std::string& source) {
-  const auto integer = [&](const char* key) { return json_get<int64_t>(json, key, source); };
+  const auto integer = [&](const char* key) {
+    const auto value = json_get<int64_t>(json, key, source);
+    if (value < 0)
+      fail(ExitCode::kBadData, "{}: {} is {}, expected at least 0", source, key, value);
+    return value;
+  };
   const auto text = [&](const char* key) { return json_get<std::string>(json, key, source); };
   if (text("format") != "bigbigan-state 1") fail(ExitCode::kBadData, "{}: of another format version", source);
   return {.step = integer("step"),
@@ -74,16 +79,19 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
   save_checkpoint(vfs, run, state.step, files);
 }
 
-TrainState load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
-  const Vfs::Path state_path = checkpoint / kStateFile;
-  const std::string text = read_text(vfs, state_path, kMaxStateBytes);
-  const TrainState state = from_flat_json(parse_flat_json(text, state_path.string()), state_path.string());
-  for (const auto& [name, set] : {std::pair(kModelFile, WeightSet::kLive), std::pair(kEmaFile, WeightSet::kEma),
-                                  std::pair(kOptimFile, WeightSet::kAdam)}) {
+TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint) {
+  const Vfs::Path path = checkpoint / kStateFile;
+  const std::string text = read_text(vfs, path, kMaxStateBytes);
+  return from_flat_json(parse_flat_json(text, path.string()), path.string());
+}
+
+void load_weights(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
+  for (const auto& [name, set] :
+       {std::pair(kModelFile, WeightSet::kLive), std::pair(kEmaFile, WeightSet::kEma),
+        std::pair(kOptimFile, WeightSet::kAdam)}) {
     SafetensorsFile file(vfs, checkpoint / name);
     import_weights(model, set, file, false);
   }
-  return state;
 }
 
 }  // namespace bigbigan

@@ -23,7 +23,10 @@ struct TrainState {
 // Error{kNumerical}, and writes nothing, when a value is not finite; Error{kWriteFailed} when writing fails.
 void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state);
 
+// The state in a checkpoint. Throws Error{kBadData} for what save_training cannot have written.
+TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint);
+
 // Fills a model allocated for training from a verified checkpoint.
-TrainState load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
+void load_weights(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
 
 }  // namespace bigbigan

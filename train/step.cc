@@ -1,12 +1,15 @@
 #include "train/step.h"
 
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "engine/comm/communicator.h"
 #include "engine/ops/image.h"
 #include "engine/ops/random.h"
 #include "engine/optim/adam.h"
 #include "kernels/common/dispatch.h"
+#include "models/bigbigan/inference.h"
 
 namespace bigbigan {
 namespace {
@@ -52,9 +55,7 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
   const Shape shape{batch.pixels.shape()[0], config_.model.z_dim};
   StepInputs in;
   in.x = normalize_image(ctx_, batch.pixels, batch.flip);
-  in.z = config_.model.prior == "uniform"
-             ? random_uniform(ctx_, {seed, RandomStream::kLatent}, first, shape)
-             : random_normal(ctx_, {seed, RandomStream::kLatent}, first, shape);
+  in.z = prior_latents(ctx_, config_.model, {seed, RandomStream::kLatent}, first, shape[0]);
   if (config_.model.encoder_stochastic) {
     in.eps = random_normal(ctx_, {seed, RandomStream::kEncoderNoise}, first, shape);
   }
@@ -63,6 +64,11 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
 }
 
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
+  if (std::exchange(poison_, false)) {
+    dispatch_real("fault", store.grad.dtype(), [&]<class T>(TypeTag<T>) {
+      *store.grad.as<T>() = std::numeric_limits<T>::quiet_NaN();
+    });
+  }
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(store.grad.view());
   sum_of_squares(ctx_, store.grad, squared_norm, skip_);
 }

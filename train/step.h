@@ -31,6 +31,8 @@ class TrainingStep {
 
   // Resets the non-finite flag. Nothing between begin() and report() reads device memory on the host.
   void begin();
+  // Fault injection: the next gradient is NaN.
+  void poison_next_gradient() { poison_ = true; }
   void discriminator_update(const ImageBatch& batch);
   void encoder_generator_update(const ImageBatch& batch);
   // The moving averages of G and E after step `step` (from 1).
@@ -59,6 +61,7 @@ class TrainingStep {
   Tensor d_updates_, eg_updates_;   // i64 (1)
   Tensor d_terms_, eg_terms_;       // (16)
   Tensor norm_g_, norm_e_, norm_d_; // (1)
+  bool poison_ = false;
 };
 
 }  // namespace bigbigan

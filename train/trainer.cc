@@ -7,10 +7,10 @@
 #include <cstring>
 
 #include "engine/ops/image.h"
-#include "engine/ops/random.h"
 #include "engine/util/signals.h"
 #include "engine/util/text.h"
 #include "models/bigbigan/inference.h"
+#include "models/bigbigan/load.h"
 
 namespace bigbigan {
 namespace {
@@ -102,21 +102,28 @@ void Trainer::resume() {
   remove_leftovers(vfs_, run_);
   std::vector<std::string> complaints;
   const auto checkpoint = newest_checkpoint(vfs_, run_, complaints);
-  for (const std::string& complaint : complaints) fmt::print(stderr, "warning: {}\n", complaint);
+  for (const std::string& complaint : complaints) note("warning: " + complaint);
   if (!checkpoint) {
     model_.initialize(static_cast<uint64_t>(config_.train.seed));
     return;
   }
   const std::string fingerprint = state_.data_fingerprint;
-  state_ = load_training(vfs_, *checkpoint, model_);
+  state_ = load_state(vfs_, *checkpoint);
   check_same_config(state_.config, config_, *checkpoint);
   if (state_.data_fingerprint != fingerprint) {
     fail(ExitCode::kConfig, "{} was trained on other data (fingerprint {}, {} has {})", checkpoint->string(),
          state_.data_fingerprint, config_.data.path, fingerprint);
   }
+  load_weights(vfs_, *checkpoint, model_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;
-  fmt::print(stderr, "resumed {}\n", checkpoint->string());
+  note("resumed " + checkpoint->string());
+}
+
+void Trainer::start_from(const Vfs::Path& weights) {
+  check(state_.step == 0, "start_from: the run is at step {}", state_.step);
+  load_weights(vfs_, weights, model_);
+  note(fmt::format("weights from {}", weights.string()));
 }
 
 ImageBatch Trainer::next_batch() {
@@ -132,8 +139,13 @@ ImageBatch Trainer::next_batch() {
 
 void Trainer::train_step() {
   const auto start = Clock::now();
+  const int64_t this_step = state_.step + 1;
+  fault_.maybe_kill(this_step, 1);
+  fault_.maybe_fill_disk(this_step);
   step_->begin();
+  if (fault_.makes_nan(this_step)) step_->poison_next_gradient();
   for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(next_batch());
+  fault_.maybe_kill(this_step, 2);
   step_->encoder_generator_update(next_batch());
   step_->update_averages(++state_.step);
   const StepReport report = step_->report();
@@ -201,9 +213,7 @@ void Trainer::draw_grids() {
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
   const RandomKey key{static_cast<uint64_t>(config_.train.seed), RandomStream::kSample};
-  const Shape shape{config_.sample.images, config_.model.z_dim};
-  const Tensor z = config_.model.prior == "uniform" ? random_uniform(ctx, key, first, shape)
-                                                    : random_normal(ctx, key, first, shape);
+  const Tensor z = prior_latents(ctx, config_.model, key, first, config_.sample.images);
   const auto draw = [&](const char* name, const Tensor& images) {
     const Image picture = picture_of(ctx, images, 8);
     write_png(vfs_, run_ / fmt::format("{}-{:08}.png", name, state_.step), picture);
@@ -218,12 +228,20 @@ void Trainer::draw_grids() {
 
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
+  fault_.maybe_kill(state_.step, 3);
   save_training(vfs_, run_, model_, state_);
   saved_step_ = state_.step;
-  prune_checkpoints(vfs_, run_, config_.checkpoint.keep, config_.checkpoint.milestone_steps);
   progress_.finish();
-  fmt::print("saved {}\n", checkpoint_path(run_, state_.step).string());
-  std::fflush(stdout);
+  announce("saved " + checkpoint_path(run_, state_.step).string());
+  fault_.maybe_kill(state_.step, 4);
+  prune_checkpoints(vfs_, run_, state_.step, config_.checkpoint.keep,
+                    config_.checkpoint.milestone_steps);
+}
+
+void Trainer::tell_status() const {
+  note(fmt::format("step {} of {}, {} of training, last checkpoint at step {}, {} steps skipped",
+                   state_.step, config_.train.steps, format_duration(state_.elapsed_seconds),
+                   saved_step_, state_.skipped_steps));
 }
 
 bool Trainer::finished() const {
@@ -238,9 +256,11 @@ ExitCode Trainer::run() {
   }
   const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (!finished()) {
+    if (StopSignals::take_status_request()) tell_status();
     if (StopSignals::requested()) {
       save();
-      fmt::print(stderr, "stopped on request at step {}; continue with --resume {}\n", state_.step, run_.string());
+      note(fmt::format("stopped on request at step {}; continue with --resume {}", state_.step,
+                       run_.string()));
       return ExitCode::kStopped;
     }
     train_step();

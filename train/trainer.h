@@ -4,6 +4,7 @@
 #include "engine/data/batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/tensorboard.h"
+#include "engine/util/fault.h"
 #include "engine/util/program.h"
 #include "engine/util/thread_pool.h"
 #include "train/state.h"
@@ -17,6 +18,9 @@ class Trainer {
   // exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data, kConfig for a
   // checkpoint of another configuration or other data, kNoCheckpoint.
   Trainer(Vfs& vfs, Vfs::Path run, const Config& config);
+
+  // Takes weights and averages from another run, checkpoint or file in place of initial ones; only before step 1.
+  void start_from(const Vfs::Path& weights);
 
   // Trains until train.steps, train.minutes or a stop signal. Returns kOk, or kStopped after a signal; either
   // way the last step is in a checkpoint. Throws Error{kNumerical} after train.max_bad_steps skipped steps.
@@ -33,8 +37,10 @@ class Trainer {
   void draw_grids();
   void draw_reals();
   void save();
+  void tell_status() const;
   [[nodiscard]] bool finished() const;
 
+  const Fault fault_ = Fault::from_environment(0);
   Vfs& vfs_;
   Vfs::Path run_;
   Config config_;

@@ -32,7 +32,7 @@ Tensor Tensor::borrow(View view) {
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
-  check(shape.elems() == elems(), "reshape: {} to {}", to_string(shape_), to_string(shape));
+  check(shape.elems() == elems(), "reshape: {} to {}", shape_, shape);
   Tensor copy = *this;
   copy.shape_ = shape;
   return copy;
@@ -40,7 +40,7 @@ Tensor Tensor::reshape(const Shape& shape) const {
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
   check(shape_.rank() > 0 && 0 <= begin && begin <= end && end <= shape_[0],
-        "slice: rows [{},{}) of {}", begin, end, to_string(shape_));
+        "slice: rows [{},{}) of {}", begin, end, shape_);
   Tensor copy = *this;
   copy.shape_ = shape_.with_dim0(end - begin);
   const int64_t row_bytes = shape_[0] > 0 ? view().bytes() / shape_[0] : 0;

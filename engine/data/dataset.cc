@@ -28,6 +28,9 @@ RawImages as_images(const std::vector<int64_t>& shape, std::vector<uint8_t> pixe
          shape.size());
   }
   if (shape[0] == 0) fail(ExitCode::kBadData, "{}: no images", source);
+  if (shape[1] == 0 || shape[2] == 0) {
+    fail(ExitCode::kBadData, "{}: images of {}x{} pixels", source, shape[1], shape[2]);
+  }
   return {shape[0], {shape[1], shape[2], gray ? 1 : shape[3]}, std::move(pixels)};
 }
 

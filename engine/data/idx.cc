@@ -1,7 +1,6 @@
 #include "engine/data/idx.h"
 
-#include <archive.h>
-#include <archive_entry.h>
+#include <zlib.h>
 
 #include <memory>
 
@@ -13,32 +12,34 @@ namespace {
 constexpr int64_t kMaxCompressedBytes = int64_t{1} << 30;
 constexpr size_t kMaxBytes = size_t{2} << 30;  // after decompression
 
-// The only entry of a gzip file, by libarchive.
+// The contents of a gzip file; zlib checks its length and CRC.
 std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& source) {
-  const std::unique_ptr<archive, int (*)(archive*)> reader(archive_read_new(), archive_read_free);
-  check(reader != nullptr, "{}: no memory for libarchive", source);
-  const auto refuse = [&]() {
-    const char* why = archive_error_string(reader.get());
-    fail(ExitCode::kBadData, "{}: damaged gzip data: {}", source, why != nullptr ? why : "truncated");
-  };
-  archive_read_support_filter_gzip(reader.get());
-  archive_read_support_format_raw(reader.get());
-  archive_entry* entry = nullptr;
-  if (archive_read_open_memory(reader.get(), bytes.data(), bytes.size()) != ARCHIVE_OK ||
-      archive_read_next_header(reader.get(), &entry) != ARCHIVE_OK) {
-    refuse();
-  }
-  std::vector<std::byte> out;
-  std::vector<std::byte> block(1 << 20);
-  for (;;) {
-    const la_ssize_t n = archive_read_data(reader.get(), block.data(), block.size());
-    if (n < 0) refuse();
-    if (n == 0) return out;
-    if (out.size() + static_cast<size_t>(n) > kMaxBytes) {
+  constexpr int kGzip = 16 + MAX_WBITS;
+  z_stream stream{};
+  check(::inflateInit2(&stream, kGzip) == Z_OK, "{}: no memory for zlib", source);
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, ::inflateEnd);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  std::vector<std::byte> out, block(1 << 20);
+  for (int status = Z_OK; status != Z_STREAM_END;) {
+    stream.next_out = reinterpret_cast<Bytef*>(block.data());
+    stream.avail_out = static_cast<uInt>(block.size());
+    status = ::inflate(&stream, Z_NO_FLUSH);
+    if (status != Z_OK && status != Z_STREAM_END) {
+      fail(ExitCode::kBadData, "{}: damaged gzip data: {}", source,
+           stream.msg != nullptr ? stream.msg : "truncated");
+    }
+    const size_t n = block.size() - stream.avail_out;
+    if (out.size() + n > kMaxBytes) {
       fail(ExitCode::kBadData, "{}: more than {} bytes after decompression", source, kMaxBytes);
     }
-    out.insert(out.end(), block.begin(), block.begin() + n);
+    out.insert(out.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(n));
   }
+  if (stream.avail_in > 0) {
+    fail(ExitCode::kBadData, "{}: {} bytes after the end of the gzip data", source,
+         stream.avail_in);
+  }
+  return out;
 }
 
 }  // namespace
@@ -46,12 +47,13 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
 IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) {
   const auto at = [&](size_t i) { return std::to_integer<int64_t>(bytes[i]); };
   if (bytes.size() < 8) {
-    fail(ExitCode::kBadData, "{}: {} bytes, expected an IDX header: the file is empty or truncated", source,
-         bytes.size());
+    fail(ExitCode::kBadData, "{}: {} bytes, expected an IDX header: the file is empty or truncated",
+         source, bytes.size());
   }
   if (at(0) != 0 || at(1) != 0 || at(2) != 8 || at(3) < 1 || at(3) > 4) {
     fail(ExitCode::kBadData,
-         "{}: starts with {:02x} {:02x} {:02x} {:02x}, expected 00 00 08 and a rank of 1 to 4: not an IDX "
+         "{}: starts with {:02x} {:02x} {:02x} {:02x}, expected 00 00 08 and a rank of 1 to 4: not "
+         "an IDX "
          "file of bytes",
          source, at(0), at(1), at(2), at(3));
   }
@@ -63,7 +65,8 @@ IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) 
     int64_t dim = 0;
     for (size_t k = 0; k < 4; ++k) dim = dim << 8 | at(4 + 4 * i + k);
     array.shape.push_back(dim);
-    if (__builtin_mul_overflow(elems, dim, &elems)) fail(ExitCode::kBadData, "{}: sizes overflow", source);
+    if (__builtin_mul_overflow(elems, dim, &elems))
+      fail(ExitCode::kBadData, "{}: sizes overflow", source);
   }
   const int64_t found = static_cast<int64_t>(bytes.size()) - static_cast<int64_t>(header);
   if (found < 0 || found != elems) {
@@ -77,7 +80,8 @@ IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) 
 
 IdxArray read_idx(Vfs& vfs, const Vfs::Path& path) {
   const std::vector<std::byte> bytes = read_bytes(vfs, path, kMaxCompressedBytes);
-  const bool is_gzip = bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
+  const bool is_gzip =
+      bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
   return parse_idx(is_gzip ? gunzip(bytes, path.string()) : bytes, path.string());
 }
 

@@ -14,6 +14,7 @@ Sampler::Sampler(int64_t size, uint64_t seed) : size_(size), seed_(seed), half_b
 // until they fall inside (cycle walking), which keeps it a permutation.
 int64_t Sampler::index(int64_t position) const {
   constexpr uint32_t kRounds = 6;
+  check(position >= 0, "sampler: position {}", position);
   const auto epoch = static_cast<uint64_t>(position / size_);
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   auto value = static_cast<uint64_t>(position % size_);

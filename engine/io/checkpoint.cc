@@ -1,16 +1,14 @@
 #include "engine/io/checkpoint.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <random>
+#include <set>
 
 #include "kernels/common/error.h"
 
@@ -19,6 +17,8 @@ namespace {
 
 constexpr std::string_view kFormatLine = "bigbigan-ckpt 1\n";
 constexpr std::string_view kManifest = "MANIFEST";
+constexpr std::string_view kStaging = ".tmp-";
+constexpr std::string_view kTrash = ".trash-";
 constexpr int64_t kMaxManifestBytes = 1 << 20;
 
 class Hasher {
@@ -26,7 +26,9 @@ class Hasher {
   Hasher() : state_(XXH3_createState(), XXH3_freeState) {
     check(state_ != nullptr && XXH3_128bits_reset(state_.get()) == XXH_OK, "checkpoint: no memory");
   }
-  void add(std::span<const std::byte> bytes) { XXH3_128bits_update(state_.get(), bytes.data(), bytes.size()); }
+  void add(std::span<const std::byte> bytes) {
+    XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
+  }
   [[nodiscard]] std::string hex() const {
     const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
     return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
@@ -63,15 +65,18 @@ class HashingFile final : public WritableFile {
   int64_t bytes_ = 0;
 };
 
-void remove_tree(Vfs& vfs, const Vfs::Path& directory) {
-  for (const std::string& name : vfs.list(directory)) vfs.remove_file(directory / name);
-  vfs.remove_directory(directory);
+// A directory with all it holds, or a file; links are removed, not followed.
+void remove_tree(Vfs& vfs, const Vfs::Path& path) {
+  if (!vfs.is_directory(path)) return vfs.remove_file(path);
+  for (const std::string& name : vfs.list(path)) remove_tree(vfs, path / name);
+  vfs.remove_directory(path);
 }
 
-// Out of sight first, by one rename: an interrupted removal never leaves half a checkpoint under its name.
+// Out of sight first, by one rename: an interrupted removal never leaves half a checkpoint under
+// its name.
 void discard(Vfs& vfs, const Vfs::Path& run, const Vfs::Path& directory) {
   const Vfs::Path trash =
-      run / fmt::format(".trash-{}-{}", directory.filename().string(), std::random_device{}());
+      run / fmt::format("{}{}-{}", kTrash, directory.filename().string(), std::random_device{}());
   vfs.rename(directory, trash);
   remove_tree(vfs, trash);
 }
@@ -106,12 +111,14 @@ void try_remove(Vfs& vfs, const Vfs::Path& staging) {
 std::string hash_of_file(Vfs& vfs, const Vfs::Path& path, int64_t expected_bytes) {
   const auto file = vfs.open(path);
   if (file->size() != expected_bytes) {
-    fail(ExitCode::kBadData, "{}: {} bytes, the manifest says {}", path.string(), file->size(), expected_bytes);
+    fail(ExitCode::kBadData, "{}: {} bytes, the manifest says {}", path.string(), file->size(),
+         expected_bytes);
   }
   Hasher hasher;
   std::vector<std::byte> block(1 << 20);
   for (int64_t at = 0; at < expected_bytes;) {
-    const std::span part = std::span(block).first(std::min<int64_t>(block.size(), expected_bytes - at));
+    const std::span part =
+        std::span(block).first(std::min<int64_t>(block.size(), expected_bytes - at));
     file->read_at(at, part);
     hasher.add(part);
     at += static_cast<int64_t>(part.size());
@@ -119,37 +126,69 @@ std::string hash_of_file(Vfs& vfs, const Vfs::Path& path, int64_t expected_bytes
   return hasher.hex();
 }
 
-struct ManifestLine {
-  std::string hash, name;
-  int64_t bytes = 0;
-};
-
-std::vector<ManifestLine> parse_manifest(const std::string& text, const std::string& source) {
-  const size_t end = text.rfind("end ");
-  const bool whole = text.starts_with(kFormatLine) && end != std::string::npos &&
-                     text.substr(end) == fmt::format("end {}\n", hash_of(text.substr(0, end)));
-  if (!whole) fail(ExitCode::kBadData, "{}: damaged, or of another format version", source);
-  std::vector<ManifestLine> lines;
-  for (size_t at = kFormatLine.size(); at < end;) {
-    const size_t stop = text.find('\n', at);
-    const std::string line = text.substr(at, stop - at);
-    const size_t first = line.find(' '), second = line.find(' ', first + 1);
-    ManifestLine entry{line.substr(0, first), line.substr(second + 1)};
-    const std::string_view number = std::string_view(line).substr(first + 1, second - first - 1);
-    std::from_chars(number.data(), number.data() + number.size(), entry.bytes);
-    lines.push_back(entry);
-    at = stop + 1;
+// ", <n> bytes free", or nothing when that cannot be told.
+std::string free_space_text(Vfs& vfs, const Vfs::Path& run) {
+  try {
+    return fmt::format(" ({} bytes free)", vfs.free_bytes(run));
+  } catch (const Error&) {
+    return {};
   }
-  return lines;
+}
+
+// A name that stays inside its directory and cannot be taken for the manifest.
+bool is_plain_name(std::string_view name) {
+  return !name.empty() && name.front() != '.' && name != kManifest &&
+         name.find_first_of(std::string_view("/\0", 2)) == std::string_view::npos;
+}
+
+std::optional<ManifestEntry> parse_entry(std::string_view line) {
+  constexpr size_t kHashDigits = 32;
+  const size_t space = line.find(' ', kHashDigits + 1);
+  if (line.size() <= kHashDigits || line[kHashDigits] != ' ' || space == std::string_view::npos) {
+    return std::nullopt;
+  }
+  ManifestEntry entry{std::string(line.substr(0, kHashDigits)),
+                      std::string(line.substr(space + 1))};
+  const char* last = line.data() + space;
+  const auto [end, error] = std::from_chars(line.data() + kHashDigits + 1, last, entry.bytes);
+  const bool is_size = error == std::errc() && end == last && entry.bytes >= 0;
+  const bool is_hash = entry.hash.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!is_size || !is_hash || !is_plain_name(entry.name)) return std::nullopt;
+  return entry;
 }
 
 }  // namespace
 
-Vfs::Path checkpoint_path(const Vfs::Path& run, int64_t step) { return run / fmt::format("step-{:08}", step); }
+std::vector<ManifestEntry> parse_manifest(std::string_view text, const std::string& source) {
+  if (!text.starts_with(kFormatLine)) {
+    fail(ExitCode::kBadData, "{}: damaged, or of another format version", source);
+  }
+  const size_t end = text.rfind("\nend ") + 1;
+  if (end == 0 || text.substr(end) != fmt::format("end {}\n", hash_of(text.substr(0, end)))) {
+    fail(ExitCode::kBadData, "{}: damaged: its last line is not the hash of the others", source);
+  }
+  std::vector<ManifestEntry> entries;
+  std::set<std::string> names;
+  for (size_t at = kFormatLine.size(), stop = 0; at < end; at = stop + 1) {
+    stop = text.find('\n', at);
+    const auto entry = parse_entry(text.substr(at, stop - at));
+    if (!entry || !names.insert(entry->name).second) {
+      fail(ExitCode::kBadData, "{}: not an entry, or a name twice, at byte {}", source, at);
+    }
+    entries.push_back(*entry);
+  }
+  return entries;
+}
 
-Vfs::Path save_checkpoint(Vfs& vfs, const Vfs::Path& run, int64_t step, std::span<const CheckpointFile> files) {
+Vfs::Path checkpoint_path(const Vfs::Path& run, int64_t step) {
+  return run / fmt::format("step-{:08}", step);
+}
+
+Vfs::Path save_checkpoint(Vfs& vfs, const Vfs::Path& run, int64_t step,
+                          std::span<const CheckpointFile> files) {
   const Vfs::Path target = checkpoint_path(run, step);
-  const Vfs::Path staging = run / fmt::format(".tmp-{:08}-{}-{}", step, getpid(), std::random_device{}());
+  const Vfs::Path staging =
+      run / fmt::format("{}{:08}-{}-{}", kStaging, step, ::getpid(), std::random_device{}());
   try {
     vfs.make_directory(staging);
     fill_staging(vfs, staging, files);
@@ -158,15 +197,20 @@ Vfs::Path save_checkpoint(Vfs& vfs, const Vfs::Path& run, int64_t step, std::spa
     vfs.sync_directory(run);
   } catch (const Error& e) {
     try_remove(vfs, staging);
-    fail(ExitCode::kWriteFailed, "checkpoint of step {} not saved: {}. Older checkpoints are untouched", step, e.what());
+    fail(ExitCode::kWriteFailed,
+         "checkpoint of step {} not saved: {}{}. Older checkpoints are untouched", step, e.what(),
+         free_space_text(vfs, run));
   }
   return target;
 }
 
 void verify_checkpoint(Vfs& vfs, const Vfs::Path& checkpoint) {
   const Vfs::Path manifest = checkpoint / kManifest;
-  if (!vfs.exists(manifest)) fail(ExitCode::kBadData, "{}: no MANIFEST: not a whole checkpoint", checkpoint.string());
-  for (const ManifestLine& line : parse_manifest(read_text(vfs, manifest, kMaxManifestBytes), manifest.string())) {
+  if (!vfs.exists(manifest)) {
+    fail(ExitCode::kBadData, "{}: missing: not a whole checkpoint", manifest.string());
+  }
+  for (const ManifestEntry& line :
+       parse_manifest(read_text(vfs, manifest, kMaxManifestBytes), manifest.string())) {
     const Vfs::Path file = checkpoint / line.name;
     if (!vfs.exists(file)) fail(ExitCode::kBadData, "{}: missing", file.string());
     if (hash_of_file(vfs, file, line.bytes) != line.hash) {
@@ -183,13 +227,15 @@ std::vector<int64_t> checkpoint_steps(Vfs& vfs, const Vfs::Path& run) {
     int64_t step = 0;
     const char* last = name.data() + name.size();
     const auto [end, error] = std::from_chars(name.data() + kPrefix.size(), last, step);
-    if (error == std::errc() && end == last && step >= 0) steps.push_back(step);
+    const bool is_number = error == std::errc() && end == last && step >= 0;
+    if (is_number && checkpoint_path(run, step).filename() == name) steps.push_back(step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
 }
 
-std::optional<Vfs::Path> newest_checkpoint(Vfs& vfs, const Vfs::Path& run, std::vector<std::string>& complaints) {
+std::optional<Vfs::Path> newest_checkpoint(Vfs& vfs, const Vfs::Path& run,
+                                           std::vector<std::string>& complaints) {
   std::vector<int64_t> steps = checkpoint_steps(vfs, run);
   if (steps.empty()) return std::nullopt;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
@@ -203,11 +249,14 @@ std::optional<Vfs::Path> newest_checkpoint(Vfs& vfs, const Vfs::Path& run, std::
   }
   std::string all;
   for (const std::string& complaint : complaints) all += "\n  " + complaint;
-  fail(ExitCode::kNoCheckpoint, "{}: {} checkpoints, none can be loaded:{}", run.string(), steps.size(), all);
+  fail(ExitCode::kNoCheckpoint, "{}: {} checkpoints, none can be loaded:{}", run.string(),
+       steps.size(), all);
 }
 
-void prune_checkpoints(Vfs& vfs, const Vfs::Path& run, int64_t keep, int64_t milestone) {
-  const std::vector<int64_t> steps = checkpoint_steps(vfs, run);
+void prune_checkpoints(Vfs& vfs, const Vfs::Path& run, int64_t newest, int64_t keep,
+                       int64_t milestone) {
+  std::vector<int64_t> steps = checkpoint_steps(vfs, run);
+  std::erase_if(steps, [newest](int64_t step) { return step > newest; });
   for (int64_t i = 0; i + keep < static_cast<int64_t>(steps.size()); ++i) {
     if (milestone > 0 && steps[i] % milestone == 0) continue;
     discard(vfs, run, checkpoint_path(run, steps[i]));
@@ -216,20 +265,10 @@ void prune_checkpoints(Vfs& vfs, const Vfs::Path& run, int64_t keep, int64_t mil
 
 void remove_leftovers(Vfs& vfs, const Vfs::Path& run) {
   for (const std::string& name : vfs.list(run)) {
-    if (name.starts_with(".tmp-") || name.starts_with(".trash-")) remove_tree(vfs, run / name);
+    const bool is_leftover =
+        name.starts_with(kStaging) || name.starts_with(kTrash) || is_temporary_name(name);
+    if (is_leftover) remove_tree(vfs, run / name);
   }
 }
-
-RunLock::RunLock(const Vfs::Path& run) {
-  const Vfs::Path path = run / "run.lock";
-  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd_ < 0) fail(ExitCode::kCannotCreate, "create {}: {}", path.string(), std::strerror(errno));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
-  ::close(fd_);
-  fail(ExitCode::kCannotCreate, "{}: another process trains in this run directory; wait for it, or give another "
-       "--run-dir", run.string());
-}
-
-RunLock::~RunLock() { ::close(fd_); }
 
 }  // namespace bigbigan

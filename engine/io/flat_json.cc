@@ -11,6 +11,8 @@
 namespace bigbigan {
 namespace {
 
+constexpr size_t kMaxKeys = 1000;  // each is compared with all others
+
 class Reader : public nlohmann::json_sax<nlohmann::json> {
  public:
   Reader(const std::string& source, FlatJson& object) : source_(source), object_(object) {}
@@ -30,13 +32,15 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
   bool start_array(std::size_t) override { return refuse("an array"); }
   bool end_array() override { return true; }
   bool key(string_t& value) override {
+    if (object_.size() >= kMaxKeys) return refuse("more than 1000 keys");
     for (const auto& [known, old] : object_) {
       if (known == value) return refuse("a duplicate key");
     }
     key_ = value;
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
     fail(ExitCode::kBadData, "{}: not JSON at byte {}", source_, position);
   }
 
@@ -61,12 +65,16 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
 std::string to_json(const FlatJson& object) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [key, value] : object) {
-    std::visit([&json, &name = key](const auto& v) { json[name] = v; }, value);  // NaN and Inf dump as null
+    std::visit([&json, &name = key](const auto& v) { json[name] = v; },
+               value);  // NaN and Inf dump as null
   }
   return json.dump();
 }
 
 FlatJson parse_flat_json(std::string_view text, const std::string& source) {
+  if (text.find('\0') != std::string_view::npos) {  // the JSON library would take it for the end
+    fail(ExitCode::kBadData, "{}: holds a zero byte", source);
+  }
   FlatJson object;
   Reader reader(source, object);
   nlohmann::json::sax_parse(text.begin(), text.end(), &reader);
@@ -75,13 +83,16 @@ FlatJson parse_flat_json(std::string_view text, const std::string& source) {
 
 template <class T>
 T json_get(const FlatJson& object, std::string_view key, const std::string& source) {
-  const auto found = std::find_if(object.begin(), object.end(), [&](const auto& entry) { return entry.first == key; });
+  const auto found = std::find_if(object.begin(), object.end(),
+                                  [&](const auto& entry) { return entry.first == key; });
   if (found == object.end()) fail(ExitCode::kBadData, "{}: {} is missing", source, key);
   if constexpr (std::is_same_v<T, double>) {
-    if (const auto* integer = std::get_if<int64_t>(&found->second)) return static_cast<double>(*integer);
+    if (const auto* integer = std::get_if<int64_t>(&found->second))
+      return static_cast<double>(*integer);
   }
   const T* value = std::get_if<T>(&found->second);
-  if (value == nullptr) fail(ExitCode::kBadData, "{}: {} has another type than expected", source, key);
+  if (value == nullptr)
+    fail(ExitCode::kBadData, "{}: {} has another type than expected", source, key);
   return *value;
 }
 

@@ -1,6 +1,6 @@
 #include "engine/io/jsonl.h"
 
-#include <algorithm>
+#include "kernels/common/error.h"
 
 namespace bigbigan {
 namespace {
@@ -17,6 +17,15 @@ void for_lines(const std::string& text, const Body& body) {
   }
 }
 
+// Whether a line is whole and belongs to the steps up to `last_step`.
+bool is_kept(const std::string& line, int64_t last_step, const std::string& source) {
+  try {
+    return json_get<int64_t>(parse_flat_json(line, source), "step", source) <= last_step;
+  } catch (const Error&) {  // a power cut can leave zeros; a log never stops a run
+    return false;
+  }
+}
+
 }  // namespace
 
 JsonlWriter::JsonlWriter(Vfs& vfs, const Vfs::Path& path, int64_t last_step) {
@@ -24,8 +33,7 @@ JsonlWriter::JsonlWriter(Vfs& vfs, const Vfs::Path& path, int64_t last_step) {
     const std::string text = read_text(vfs, path, kMaxBytes);
     std::string kept;
     for_lines(text, [&](const std::string& line) {
-      const FlatJson object = parse_flat_json(line, path.string());
-      if (json_get<int64_t>(object, "step", path.string()) <= last_step) kept += line + "\n";
+      if (is_kept(line, last_step, path.string())) kept += line + "\n";
     });
     if (kept != text) write_file_atomic(vfs, path, kept);
   }
@@ -39,8 +47,9 @@ void JsonlWriter::write(const FlatJson& object) {
 
 std::vector<FlatJson> read_jsonl(Vfs& vfs, const Vfs::Path& path) {
   std::vector<FlatJson> objects;
-  for_lines(read_text(vfs, path, kMaxBytes),
-            [&](const std::string& line) { objects.push_back(parse_flat_json(line, path.string())); });
+  for_lines(read_text(vfs, path, kMaxBytes), [&](const std::string& line) {
+    objects.push_back(parse_flat_json(line, path.string()));
+  });
   return objects;
 }
 

@@ -8,8 +8,8 @@ namespace bigbigan {
 
 class JsonlWriter {
  public:
-  // Appends to `path`. Lines whose "step" is greater than `last_step`, and a torn last line, are dropped first
-  // (a resumed run writes them again), atomically.
+  // Appends to `path`. Lines whose "step" is greater than `last_step` (a resumed run writes them
+  // again) and lines that cannot be read are dropped first, atomically.
   JsonlWriter(Vfs& vfs, const Vfs::Path& path, int64_t last_step);
   void write(const FlatJson& object);
 
@@ -17,7 +17,7 @@ class JsonlWriter {
   std::unique_ptr<WritableFile> file_;
 };
 
-// All whole lines.
+// All whole lines. Throws Error{kBadData} for one that is not a flat JSON object.
 std::vector<FlatJson> read_jsonl(Vfs& vfs, const Vfs::Path& path);
 
 }  // namespace bigbigan

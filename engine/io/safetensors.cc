@@ -135,7 +135,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     const int64_t begin = (*offsets_)[0], end = (*offsets_)[1];
     if (overflow || end < begin || end - begin != bytes) {
       fail(ExitCode::kBadData, "{}: tensor {}: offsets {} to {}, expected {} bytes for {} of {}", source_,
-           key_, begin, end, overflow ? "too many" : std::to_string(bytes), to_string(Shape(*shape_)),
+           key_, begin, end, overflow ? "too many" : std::to_string(bytes), Shape(*shape_),
            name_of(*dtype_));
     }
     header_.tensors[key_] = {*dtype_, Shape(*shape_), begin, bytes};

@@ -19,6 +19,8 @@ namespace {
 
 using Path = Vfs::Path;
 
+constexpr std::string_view kTemporaryMark = ".tmp-";
+
 [[noreturn]] void fail_errno(ExitCode code, const char* what, const Path& path) {
   const int error = errno;
   fail(code, "{} {}: {}", what, path.string(), std::strerror(error));
@@ -29,6 +31,8 @@ ExitCode creation_code() {
   const bool disk = errno == ENOSPC || errno == EDQUOT || errno == EIO;
   return disk ? ExitCode::kWriteFailed : ExitCode::kCannotCreate;
 }
+
+Path parent_of(const Path& path) { return path.has_parent_path() ? path.parent_path() : Path("."); }
 
 void remove_quietly(Vfs& vfs, const Path& path) {
   try {
@@ -60,7 +64,8 @@ class PosixWritableFile final : public WritableFile {
     }
   }
   void sync() override {
-    if (retried([&] { return ::fsync(fd_); }) != 0) fail_errno(ExitCode::kWriteFailed, "sync", path_);
+    if (retried([&] { return ::fsync(fd_); }) != 0)
+      fail_errno(ExitCode::kWriteFailed, "sync", path_);
   }
   void close() override {
     // Never closed twice: on Linux the descriptor is gone even when close() fails.
@@ -119,8 +124,8 @@ std::unique_ptr<WritableFile> PosixVfs::append(const Path& path) {
 
 std::unique_ptr<ReadableFile> PosixVfs::open(const Path& path) {
   // O_NONBLOCK: opening a FIFO must not hang.
-  const int fd = retried(
-      [&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); });
+  const int fd =
+      retried([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); });
   if (fd < 0) {
     const char* hint = errno == ELOOP ? "open (not a regular file, or too many links)" : "open";
     fail_errno(ExitCode::kNoInput, hint, path);
@@ -138,6 +143,13 @@ std::unique_ptr<ReadableFile> PosixVfs::open(const Path& path) {
 bool PosixVfs::exists(const Path& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  fail_errno(ExitCode::kNoInput, "look for", path);
+}
+
+bool PosixVfs::is_directory(const Path& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0) return S_ISDIR(info.st_mode);
   if (errno == ENOENT || errno == ENOTDIR) return false;
   fail_errno(ExitCode::kNoInput, "look for", path);
 }
@@ -185,14 +197,16 @@ void PosixVfs::sync_directory(const Path& path) {
 
 int64_t PosixVfs::free_bytes(const Path& path) {
   struct statvfs info {};
-  if (::statvfs(path.c_str(), &info) != 0) fail_errno(ExitCode::kWriteFailed, "free space of", path);
+  if (::statvfs(path.c_str(), &info) != 0)
+    fail_errno(ExitCode::kWriteFailed, "free space of", path);
   return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 
 std::vector<std::byte> read_bytes(Vfs& vfs, const Path& path, int64_t max_bytes) {
   const auto file = vfs.open(path);
   if (file->size() > max_bytes) {
-    fail(ExitCode::kBadData, "{}: {} bytes, expected at most {}", path.string(), file->size(), max_bytes);
+    fail(ExitCode::kBadData, "{}: {} bytes, expected at most {}", path.string(), file->size(),
+         max_bytes);
   }
   std::vector<std::byte> bytes(static_cast<size_t>(file->size()));
   file->read_at(0, bytes);
@@ -213,12 +227,21 @@ void make_directories(Vfs& vfs, const Path& path) {
   } catch (const Error&) {
     if (!vfs.exists(path)) throw;  // another process was faster
   }
+  vfs.sync_directory(parent_of(path));
 }
 
 Path temporary_beside(const Path& path) {
   Path temporary = path;
-  temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(std::random_device{}());
+  temporary += std::string(kTemporaryMark) + std::to_string(::getpid()) + "-" +
+               std::to_string(std::random_device{}());
   return temporary;
+}
+
+bool is_temporary_name(std::string_view name) {
+  const size_t mark = name.rfind(kTemporaryMark);
+  if (mark == std::string_view::npos) return false;
+  const std::string_view tail = name.substr(mark + kTemporaryMark.size());
+  return !tail.empty() && tail.find_first_not_of("0123456789-") == std::string_view::npos;
 }
 
 void write_file_atomic(Vfs& vfs, const Path& path, std::span<const std::byte> bytes) {
@@ -233,7 +256,7 @@ void write_file_atomic(Vfs& vfs, const Path& path, std::span<const std::byte> by
     remove_quietly(vfs, temporary);
     throw;
   }
-  vfs.sync_directory(path.has_parent_path() ? path.parent_path() : Path("."));
+  vfs.sync_directory(parent_of(path));
 }
 
 void write_file_atomic(Vfs& vfs, const Path& path, std::string_view text) {

@@ -1,9 +1,9 @@
-// Every byte the project reads or writes goes through a Vfs: the real file system, or a test's fault
-// injector or power-loss simulator in its place.
+// Every byte the project reads or writes goes through a Vfs: the real file system, or a test's
+// fault injector or power-loss simulator in its place.
 //
 // All functions throw Error naming the path and the errno text: kNoInput when something to read is
-// missing or unreadable, kWriteFailed when a write, sync, rename or removal fails, kCannotCreate when a
-// directory or lock cannot be made. EINTR and short transfers are retried inside.
+// missing or unreadable, kWriteFailed when a write, sync, rename or removal fails, kCannotCreate
+// when a directory or lock cannot be made. EINTR and short transfers are retried inside.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ namespace bigbigan {
 
 class WritableFile {
  public:
-  virtual ~WritableFile() = default;  // closes without reporting; call close() for a file that matters
+  virtual ~WritableFile() =
+      default;  // closes without reporting; call close() for a file that matters
   virtual void write(std::span<const std::byte> bytes) = 0;
   virtual void sync() = 0;   // fsync
   virtual void close() = 0;  // checked close
@@ -42,9 +43,12 @@ class Vfs {
   virtual std::unique_ptr<WritableFile> create(const Path& path) = 0;
   // Appends to `path`, creating it when absent.
   virtual std::unique_ptr<WritableFile> append(const Path& path) = 0;
-  // A regular file for reading; refuses links in the last component, FIFOs, devices and directories.
+  // A regular file for reading; refuses links in the last component, FIFOs, devices and
+  // directories.
   virtual std::unique_ptr<ReadableFile> open(const Path& path) = 0;
   virtual bool exists(const Path& path) = 0;
+  // A directory itself, not a link to one; false when there is nothing.
+  virtual bool is_directory(const Path& path) = 0;
   // Names (not paths) in a directory, sorted bytewise.
   virtual std::vector<std::string> list(const Path& directory) = 0;
   virtual void make_directory(const Path& path) = 0;  // mode 0700; parents must exist
@@ -62,6 +66,7 @@ class PosixVfs final : public Vfs {
   std::unique_ptr<WritableFile> append(const Path& path) override;
   std::unique_ptr<ReadableFile> open(const Path& path) override;
   bool exists(const Path& path) override;
+  bool is_directory(const Path& path) override;
   std::vector<std::string> list(const Path& directory) override;
   void make_directory(const Path& path) override;
   void rename(const Path& from, const Path& to) override;
@@ -74,12 +79,15 @@ class PosixVfs final : public Vfs {
 // Helpers over any Vfs.
 std::string read_text(Vfs& vfs, const Vfs::Path& path, int64_t max_bytes);
 std::vector<std::byte> read_bytes(Vfs& vfs, const Vfs::Path& path, int64_t max_bytes);
-// Creates the missing parents of `path` and `path` itself.
+// Creates the missing parents of `path` and `path` itself, durably.
 void make_directories(Vfs& vfs, const Vfs::Path& path);
-// Replaces `path` atomically: temporary file in the same directory, sync, rename, sync of the directory.
+// Replaces `path` atomically: temporary file in the same directory, sync, rename, sync of the
+// directory.
 void write_file_atomic(Vfs& vfs, const Vfs::Path& path, std::span<const std::byte> bytes);
 void write_file_atomic(Vfs& vfs, const Vfs::Path& path, std::string_view text);
 // A name in the same directory that no other process uses: `path`.tmp-<pid>-<random>.
 Vfs::Path temporary_beside(const Vfs::Path& path);
+// Whether a file name ends as those of temporary_beside do.
+bool is_temporary_name(std::string_view name);
 
 }  // namespace bigbigan

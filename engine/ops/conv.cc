@@ -56,7 +56,7 @@ Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var&
                       const ConvOptions& options) {
   check(!options.relu, "conv2d_transposed: no fused ReLU");
   check(x.shape().rank() == 4 && w.shape().rank() == 4 && x.shape()[3] == w.shape()[0],
-        "conv2d_transposed: x {} with weight {}", to_string(x.shape()), to_string(w.shape()));
+        "conv2d_transposed: x {} with weight {}", x.shape(), w.shape());
   // The convolution whose data gradient this is: it maps y to x.
   const auto grown = [&](int axis) {
     return (x.shape()[axis] - 1) * options.stride - 2 * options.pad + w.shape()[axis];

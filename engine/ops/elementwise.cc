@@ -118,7 +118,7 @@ Var concat_features(const Context& ctx, const Var& a, const Var& b) {
 Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end) {
   const int64_t width = x.shape()[-1];
   check(0 <= begin && begin <= end && end <= width, "slice_features: [{},{}) of {}", begin, end,
-        to_string(x.shape()));
+        x.shape());
   std::vector<int64_t> dims(x.shape().dims().begin(), x.shape().dims().end());
   dims.back() = end - begin;
   const Tensor y = Tensor::empty(ctx, Shape(dims), x.dtype());

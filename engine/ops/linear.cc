@@ -9,7 +9,7 @@ namespace bigbigan {
 
 Var linear(const Context& ctx, const Var& x, const Var& w, const Var& bias) {
   check(x.shape().rank() == 2 && w.shape().rank() == 2 && x.shape()[1] == w.shape()[1],
-        "linear: x is {}, weight {}", to_string(x.shape()), to_string(w.shape()));
+        "linear: x is {}, weight {}", x.shape(), w.shape());
   const Tensor y = Tensor::empty(ctx, {x.shape()[0], w.shape()[0]}, x.dtype());
   ctx.run([&](const auto& ex) {
     gemm(ex, {.a = x.view(), .b = w.view(), .transpose_b = true, .c = y});

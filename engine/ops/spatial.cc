@@ -12,7 +12,7 @@ Shape doubled(const Shape& s) { return {s[0], 2 * s[1], 2 * s[2], s[3]}; }
 
 Shape halved(const char* op, const Shape& s) {
   check(s.rank() == 4 && s[1] % 2 == 0 && s[2] % 2 == 0, "{}: {} is not an image batch of even size", op,
-        to_string(s));
+        s);
   return {s[0], s[1] / 2, s[2] / 2, s[3]};
 }
 
@@ -42,7 +42,7 @@ Var global_pool(const Context& ctx, const Var& x, double factor) {
 }  // namespace
 
 Var upsample2x(const Context& ctx, const Var& x) {
-  check(x.shape().rank() == 4, "upsample2x: {} is not an image batch", to_string(x.shape()));
+  check(x.shape().rank() == 4, "upsample2x: {} is not an image batch", x.shape());
   const Tensor y = Tensor::empty(ctx, doubled(x.shape()), x.dtype());
   ctx.run([&](const auto& ex) { upsample2x(ex, x.view(), 1.0, y, false); });
   return record(ctx, "upsample2x", {x}, y, [](Backward& b) {

@@ -12,17 +12,19 @@ namespace bigbigan {
 namespace {
 
 constexpr std::array<int, 3> kStop = {SIGTERM, SIGINT, SIGUSR1};
-constexpr std::array<int, 2> kIgnored = {SIGPIPE, SIGXFSZ};
 constexpr int kPatience = 3;  // the last request ends the process
 
 // What a handler may touch; signal handlers have no other way to pass a value.
 std::atomic<int> requests{0};
 std::atomic<bool> installed{false};
-static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<bool> status{false};
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 extern "C" void on_stop(int signal) {
   if (requests.fetch_add(1) + 1 >= kPatience) _exit(128 + signal);
 }
+
+extern "C" void on_status(int) { status = true; }
 
 void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action {};
@@ -37,16 +39,19 @@ void set_handler(int signal, void (*handler)(int)) {
 StopSignals::StopSignals() {
   check(!installed.exchange(true), "signals: installed twice");
   requests = 0;
+  status = false;
   for (const int s : kStop) set_handler(s, on_stop);
-  for (const int s : kIgnored) set_handler(s, SIG_IGN);
+  set_handler(SIGUSR2, on_status);
 }
 
 StopSignals::~StopSignals() {
   for (const int s : kStop) std::signal(s, SIG_DFL);
-  for (const int s : kIgnored) std::signal(s, SIG_DFL);
+  std::signal(SIGUSR2, SIG_DFL);
   installed = false;
 }
 
 bool StopSignals::requested() { return requests.load() > 0; }
+
+bool StopSignals::take_status_request() { return status.exchange(false); }
 
 }  // namespace bigbigan

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -70,6 +71,7 @@ void ThreadPool::work_loop() {
 
 void ThreadPool::run(int64_t n, void (*body)(void* self, int64_t chunk), void* self) {
   if (n <= 0) return;
+  check(!running_.exchange(true, std::memory_order_acquire), "thread pool: a job inside a job");
   job_ = {body, self, n};
   next_chunk_.store(0, std::memory_order_relaxed);
   const int workers = static_cast<int>(workers_.size());
@@ -85,6 +87,7 @@ void ThreadPool::run(int64_t n, void (*body)(void* self, int64_t chunk), void* s
       wait_while_equal(busy_, left);
     }
   }
+  running_.store(false, std::memory_order_release);
   if (error_) {
     const std::exception_ptr error = std::exchange(error_, nullptr);
     std::rethrow_exception(error);
@@ -100,8 +103,8 @@ int usable_cores() {
   std::string quota;
   double period = 0;
   if (file >> quota >> period && quota != "max" && period > 0) {
-    const int limit = static_cast<int>(std::ceil(std::stod(quota) / period));
-    cores = std::clamp(limit, 1, cores);
+    const double limit = std::ceil(std::strtod(quota.c_str(), nullptr) / period);
+    if (limit >= 1 && limit < cores) cores = static_cast<int>(limit);
   }
   return cores;
 }

@@ -2,7 +2,8 @@
 //
 // Chunks are handed out dynamically through one atomic counter, so a thread that was preempted delays
 // only the chunk it holds. Nobody spins for long: waiting is a short bounded spin, then a futex wait.
-// The calling thread works too. One job at a time; `run` may be called from one thread at a time.
+// The calling thread works too. One job at a time: `run` inside a chunk, or on two threads at once, throws
+// Error{kInternal}.
 #pragma once
 
 #include <atomic>
@@ -44,6 +45,7 @@ class ThreadPool final : public ParallelRunner {
   std::atomic<uint32_t> generation_{0};  // bumped to start a job
   std::atomic<int> busy_{0};             // workers that have not finished the current job
   std::atomic<bool> stop_{false};
+  std::atomic<bool> running_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };

@@ -17,7 +17,7 @@ struct Sizes {
 };
 
 Sizes sizes_of(const Shape& query, const Shape& key, const Shape& value) {
-  check(query.rank() == 3, "attention: query is {}", to_string(query));
+  check(query.rank() == 3, "attention: query is {}", query);
   const Sizes s{query[0], query[1], key[1], query[2], value[2]};
   check_shape("attention", "key", key, {s.n, s.keys, s.depth});
   check_shape("attention", "value", value, {s.n, s.keys, s.width});

@@ -57,6 +57,16 @@ class Shape {
 // "(8,32,32,64)"
 std::string to_string(const Shape& shape);
 
+}  // namespace bigbigan
+
+// Shapes are arguments of messages as they are: nothing is formatted unless a check fails.
+template <>
+struct fmt::formatter<bigbigan::Shape> : fmt::formatter<std::string_view> {
+  fmt::format_context::iterator format(const bigbigan::Shape& shape, fmt::format_context& ctx) const;
+};
+
+namespace bigbigan {
+
 template <class Pointer>
 struct BasicView {
   Pointer data = nullptr;
@@ -70,10 +80,8 @@ struct BasicView {
   // The elements as T; throws Error{kInternal} when T is not the dtype.
   template <class T>
   [[nodiscard]] auto as() const {
-    if (dtype_of<T>() != dtype) {  // not check(): its arguments, a string among them, are always formed
-      fail(ExitCode::kInternal, "view {}: read as {}, holds {}", to_string(shape),
-           name_of(dtype_of<T>()), name_of(dtype));
-    }
+    check(dtype_of<T>() == dtype, "view {}: read as {}, holds {}", shape,
+          name_of(dtype_of<T>()), name_of(dtype));
     if constexpr (std::is_const_v<std::remove_pointer_t<Pointer>>) return static_cast<const T*>(data);
     else return static_cast<T*>(data);
   }
@@ -90,8 +98,7 @@ struct ConstView : BasicView<const void*> {
 // Throws Error{kInternal} "<op>: <name> is (4,96), expected (8,96)" unless the shapes are equal.
 inline void check_shape(std::string_view op, std::string_view name, const Shape& found,
                         const Shape& expected) {
-  if (found == expected) return;  // not check(): its arguments, two strings among them, are always formed
-  fail(ExitCode::kInternal, "{}: {} is {}, expected {}", op, name, to_string(found), to_string(expected));
+  check(found == expected, "{}: {} is {}, expected {}", op, name, found, expected);
 }
 
 }  // namespace bigbigan

@@ -7,10 +7,10 @@
 namespace bigbigan {
 
 ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64_t pad) {
-  check(x.rank() == 4 && w.rank() == 4 && x[3] == w[3], "conv2d: x {} with weight {}", to_string(x),
-        to_string(w));
+  check(x.rank() == 4 && w.rank() == 4 && x[3] == w[3], "conv2d: x {} with weight {}", x,
+        w);
   check(stride >= 1 && pad >= 0 && x[1] + 2 * pad >= w[1] && x[2] + 2 * pad >= w[2],
-        "conv2d: x {} with weight {}, stride {}, pad {}", to_string(x), to_string(w), stride, pad);
+        "conv2d: x {} with weight {}, stride {}, pad {}", x, w, stride, pad);
   ConvGeometry g{.n = x[0], .h = x[1], .w = x[2], .c = x[3], .k = w[0], .r = w[1], .s = w[2],
                  .stride = stride, .pad = pad};
   g.p = (g.h + 2 * pad - g.r) / stride + 1;

@@ -111,7 +111,7 @@ std::shared_ptr<const Plan> plan_for(const Key& key) {
       plan = std::make_shared<const Plan>(make_plan(key));
     } catch (const dnnl::error& e) {
       fail(ExitCode::kInternal, "conv2d: oneDNN: {} for x {}, weight {}, stride {}, pad {}", e.what(),
-           to_string(key.g.x()), to_string(key.g.weight()), key.g.stride, key.g.pad);
+           key.g.x(), key.g.weight(), key.g.stride, key.g.pad);
     }
   }
   return plan;

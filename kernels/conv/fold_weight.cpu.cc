@@ -29,7 +29,7 @@ void for_each_pair(const std::array<Taps, 4>& taps, const Body& body) {
 }
 
 void check_shapes(const char* op, const Shape& w, const Shape& v, bool swap) {
-  check(w.rank() == 4 && w[1] == 3 && w[2] == 3, "{}: weight {}, expected (K,3,3,C)", op, to_string(w));
+  check(w.rank() == 4 && w[1] == 3 && w[2] == 3, "{}: weight {}, expected (K,3,3,C)", op, w);
   check_shape(op, "v", v, swap ? Shape{w[3], 4, 4, w[0]} : Shape{w[0], 4, 4, w[3]});
 }
 

@@ -79,7 +79,7 @@ void softplus_backward(const CpuExec& ex, ConstView x, ConstView d_y, View d_x, 
 
 void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
   const Observed observed(ex);
-  check(x.elems() == y.elems(), "scale: {} to {}", to_string(x.shape), to_string(y.shape));
+  check(x.elems() == y.elems(), "scale: {} to {}", x.shape, y.shape);
   dispatch_float("scale", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const T* in = x.as<T>();

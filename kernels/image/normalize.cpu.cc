@@ -6,7 +6,7 @@ namespace bigbigan {
 
 void normalize_image(const CpuExec& ex, ConstView x, ConstView flip, View y) {
   const Observed observed(ex);
-  check(x.shape.rank() == 4, "normalize_image: {} is not an image batch", to_string(x.shape));
+  check(x.shape.rank() == 4, "normalize_image: {} is not an image batch", x.shape);
   check_shape("normalize_image", "y", y.shape, x.shape);
   const int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], c = x.shape[3];
   if (flip) check_shape("normalize_image", "flip", flip.shape, {n});

@@ -24,8 +24,8 @@ Sizes sizes_of(const GemmArgs& g) {
   const Sizes s{g.transpose_a ? a_columns : a_rows, g.transpose_b ? b_rows : b_columns,
                 g.transpose_a ? a_rows : a_columns};
   check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
-        "gemm: {}{} times {}{} to {}", to_string(g.a.shape), g.transpose_a ? "^T" : "",
-        to_string(g.b.shape), g.transpose_b ? "^T" : "", to_string(g.c.shape));
+        "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "",
+        g.b.shape, g.transpose_b ? "^T" : "", g.c.shape);
   return s;
 }
 
@@ -95,13 +95,13 @@ void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
   const Observed observed(ex);
   check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
             g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
-        "batched_gemm: {} times {} to {}", to_string(g.a.shape), to_string(g.b.shape),
-        to_string(g.c.shape));
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape,
+        g.c.shape);
   const Sizes s{g.c.shape[1], g.c.shape[2], g.a.shape[g.transpose_a ? 1 : 2]};
   check(g.a.shape[g.transpose_a ? 2 : 1] == s.m && g.b.shape[g.transpose_b ? 2 : 1] == s.k &&
             g.b.shape[g.transpose_b ? 1 : 2] == s.n,
-        "batched_gemm: {} times {} to {}", to_string(g.a.shape), to_string(g.b.shape),
-        to_string(g.c.shape));
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape,
+        g.c.shape);
   dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(g.c.shape[0], [&](int64_t i) {
       rows_by_loops(g, g.a.as<T>() + i * s.m * s.k, g.b.as<T>() + i * s.k * s.n,

@@ -16,7 +16,7 @@ struct Sizes {
 };
 
 Sizes sizes_of(const Shape& x) {
-  check(x.rank() == 2 || x.rank() == 4, "batch_norm: x is {}, expected (N,C) or (N,H,W,C)", to_string(x));
+  check(x.rank() == 2 || x.rank() == 4, "batch_norm: x is {}, expected (N,C) or (N,H,W,C)", x);
   return x.rank() == 4 ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], 1, 1, x[1]};
 }
 
@@ -106,6 +106,42 @@ const T* incoming(const BatchNormArgs& args, const Sizes& s, const Tile<A>& tile
   return summed.data();
 }
 
+// out[i] (+)= rstd (g gain - offset - xhat slope) over one wide row, g masked by the ReLU. Apart, with
+// restricted pointers: the compiler vectorises it.
+template <bool kAccumulate, class T, class A>
+void backward_row(const Tile<A>& tile, const A* __restrict offset, const A* __restrict slope,
+                  const T* __restrict x, const T* __restrict g, T* __restrict out, int64_t elems,
+                  bool relu) {
+  const A* __restrict mean = tile.mean.data();
+  const A* __restrict rstd = tile.rstd.data();
+  const A* __restrict gain = tile.gain.data();
+  const A* __restrict bias = tile.bias.data();
+  for (int64_t i = 0; i < elems; ++i) {
+    const A xhat = (A(x[i]) - mean[i]) * rstd[i];
+    const A value = A(g[i]) * gain[i];
+    const A masked = relu && !(xhat * gain[i] + bias[i] > 0) ? A(0) : value;
+    const A gradient = rstd[i] * (masked - offset[i] - xhat * slope[i]);
+    out[i] = T(kAccumulate ? A(out[i]) + gradient : gradient);
+  }
+}
+
+// The sums of g and g xhat over one wide row, added to plain and scaled.
+template <class T, class A>
+void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g, A* __restrict plain,
+              A* __restrict scaled, int64_t elems, bool relu) {
+  const A* __restrict mean = tile.mean.data();
+  const A* __restrict rstd = tile.rstd.data();
+  const A* __restrict gain = tile.gain.data();
+  const A* __restrict bias = tile.bias.data();
+  for (int64_t i = 0; i < elems; ++i) {
+    const A xhat = (A(x[i]) - mean[i]) * rstd[i];
+    const A value = A(g[i]);
+    const A masked = relu && !(xhat * gain[i] + bias[i] > 0) ? A(0) : value;
+    plain[i] += masked;
+    scaled[i] += masked * xhat;
+  }
+}
+
 }  // namespace
 
 void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
@@ -167,13 +203,7 @@ void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, Cons
       for_rows(tile, s.pixels(), [&](int64_t pixel, int64_t elems) {
         const T* from = x + (n * s.pixels() + pixel) * s.c + tile.c0;
         const T* g = incoming<T>(args, s, tile, d_out, n, pixel, summed);
-        for (int64_t i = 0; i < elems; ++i) {
-          const A xhat = (A(from[i]) - tile.mean[i]) * tile.rstd[i];
-          const bool open = !args.relu || xhat * tile.gain[i] + tile.bias[i] > 0;
-          const A value = open ? A(g[i]) : A(0);
-          plain[i] += value;
-          scaled[i] += value * xhat;
-        }
+        sums_row(tile, from, g, plain.data(), scaled.data(), elems, args.relu);
         if (++rows == kRowsPerFlush) flush();
       });
       flush();
@@ -244,13 +274,8 @@ void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstVi
       for_rows(tile, s.pixels(), [&](int64_t pixel, int64_t elems) {
         const int64_t at = (n * s.pixels() + pixel) * s.c + tile.c0;
         const T* g = incoming<T>(args, s, tile, d_out, n, pixel, summed);
-        for (int64_t i = 0; i < elems; ++i) {
-          const A xhat = (A(x[at + i]) - tile.mean[i]) * tile.rstd[i];
-          const bool open = !args.relu || xhat * tile.gain[i] + tile.bias[i] > 0;
-          const A value = open ? A(g[i]) * tile.gain[i] : A(0);
-          const A gradient = tile.rstd[i] * (value - offset[i] - xhat * slope[i]);
-          out[at + i] = T(accumulate ? A(out[at + i]) + gradient : gradient);
-        }
+        const auto row = accumulate ? backward_row<true, T, A> : backward_row<false, T, A>;
+        row(tile, offset.data(), slope.data(), x + at, g, out + at, elems, args.relu);
       });
     });
   });

@@ -97,8 +97,8 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
 void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
   const Observed observed(ex);
   const int64_t size = moments.shape[0];
-  check(gathered.elems() % size == 0, "merge_moments: {} into {}", to_string(gathered.shape),
-        to_string(moments.shape));
+  check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape,
+        moments.shape);
   auto* out = moments.as<double>();
   std::fill(out, out + size, 0.0);
   for (int64_t r = 0; r < gathered.elems() / size; ++r) {

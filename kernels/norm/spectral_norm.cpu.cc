@@ -77,7 +77,7 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
   for (const SpectralNormArgs& a : weights) {
     check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
     check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}",
-          to_string(a.v.shape), to_string(a.w.shape));
+          a.v.shape, a.w.shape);
     check_shape("spectral_norm", "y", a.y.shape, a.w.shape);
   }
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {

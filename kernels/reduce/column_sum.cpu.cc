@@ -48,7 +48,7 @@ int64_t column_sum_scratch_elems(const Shape& x) {
 void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View scratch) {
   const Observed observed(ex);
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape);
-  check(y.elems() == channels, "column_sum: y is {}, expected ({})", to_string(y.shape), channels);
+  check(y.elems() == channels, "column_sum: y is {}, expected ({})", y.shape, channels);
   check(scratch.elems() >= column_sum_scratch_elems(x.shape), "column_sum: scratch of {} elements",
         scratch.elems());
   auto* partial = scratch.as<double>();

@@ -6,7 +6,7 @@ namespace bigbigan {
 namespace {
 
 int64_t pixels_of(const Shape& x) {
-  check(x.rank() == 4, "global_pool: {} is not an image batch", to_string(x));
+  check(x.rank() == 4, "global_pool: {} is not an image batch", x);
   return x[1] * x[2];
 }
 

@@ -8,7 +8,7 @@ namespace bigbigan {
 
 Shape max_pool_shape(const Shape& x, const MaxPoolWindow& window) {
   check(x.rank() == 4 && x[1] + 2 * window.pad >= window.size && x[2] + 2 * window.pad >= window.size,
-        "max_pool: {} with windows of {}", to_string(x), window.size);
+        "max_pool: {} with windows of {}", x, window.size);
   const auto out = [&](int64_t size) { return (size + 2 * window.pad - window.size) / 2 + 1; };
   return {x[0], out(x[1]), out(x[2]), x[3]};
 }

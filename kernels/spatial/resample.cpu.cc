@@ -6,7 +6,7 @@ namespace bigbigan {
 namespace {
 
 void check_double(const char* op, const Shape& small, const Shape& large) {
-  check(small.rank() == 4, "{}: {} is not an image batch", op, to_string(small));
+  check(small.rank() == 4, "{}: {} is not an image batch", op, small);
   check_shape(op, "the larger image", large, {small[0], 2 * small[1], 2 * small[2], small[3]});
 }
 
@@ -92,7 +92,7 @@ void add_upsampled(const CpuExec& ex, ConstView a, ConstView b, View y) {
 void box_downsample(const CpuExec& ex, ConstView x, int64_t factor, View y) {
   const Observed observed(ex);
   check(x.shape.rank() == 4 && factor >= 1 && x.shape[1] % factor == 0 && x.shape[2] % factor == 0,
-        "box_downsample: {} by {}", to_string(x.shape), factor);
+        "box_downsample: {} by {}", x.shape, factor);
   const int64_t h = x.shape[1] / factor, w = x.shape[2] / factor, c = x.shape[3];
   check_shape("box_downsample", "y", y.shape, {x.shape[0], h, w, c});
   dispatch_float("box_downsample", x.dtype, [&]<class T>(TypeTag<T>) {

@@ -126,8 +126,8 @@ void resolve_encoder(const ModelConfig& c, Architecture& a, Problems& problems) 
       "model.encoder is \"{}\", expected resnet14, resnet26, resnet50, resnet101 or basic",
       c.encoder);
   const double stem = 64 * c.encoder_width;
-  problems.require(stem >= 4 && stem == std::floor(stem),
-                   "model.encoder_width is {}, expected a multiple of 1/64 of at least 1/16",
+  problems.require(stem >= 2 && stem == std::floor(stem),
+                   "model.encoder_width is {}, expected a multiple of 1/64 of at least 1/32",
                    c.encoder_width);
   a.stem_channels = static_cast<int64_t>(stem);
   for (int64_t m : {4, 8, 16, 32}) a.stage_channels.push_back(m * a.stem_channels);
@@ -160,7 +160,7 @@ std::vector<ConfigField> config_fields(ModelConfig& c) {
       {"model.mlp_width", &c.mlp_width, "of H and J", 1, kMaxChannels},
       {"model.mlp_blocks", &c.mlp_blocks, "residual blocks of H and of J", 1, 64},
       one_of("model.encoder", &c.encoder, "network of E", {"resnet14", "resnet26", "resnet50", "resnet101", "basic"}),
-      {"model.encoder_width", &c.encoder_width, "width factor of the ResNets", 0.0625, 16},
+      {"model.encoder_width", &c.encoder_width, "width factor of the ResNets", 0.03125, 16},
       {"model.encoder_channels", &c.encoder_channels, "basic encoder: channels of its stages", 1, kMaxChannels},
       {"model.encoder_resolution", &c.encoder_resolution, "of E's input; 0: model.resolution", 0, 1024},
       {"model.encoder_head_width", &c.encoder_head_width, "of E's residual MLP", 1, kMaxChannels},

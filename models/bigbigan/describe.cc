@@ -65,7 +65,7 @@ std::string describe(const BigBiGAN& model) {
   text += "\nLayers (memory shapes; convolutions are out, rows, columns, in)\n";
   for (const ParamStore* store : {&model.g_store, &model.d_store, &model.e_store}) {
     for (const auto& entry : store->entries()) {
-      text += fmt::format("  {:<58} {:>22} {:>12}\n", entry.name, to_string(entry.shape), entry.shape.elems());
+      text += fmt::format("  {:<58} {:>22} {:>12}\n", entry.name, entry.shape, entry.shape.elems());
     }
   }
   text += "\nParameters\n";

@@ -14,6 +14,13 @@ Context inference_context(const Context& ctx, BnMode bn) {
   return plain;
 }
 
+Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key, const Tensor& first_sample,
+                     int64_t count) {
+  const Shape shape{count, config.z_dim};
+  return config.prior == "uniform" ? random_uniform(ctx, key, first_sample, shape)
+                                   : random_normal(ctx, key, first_sample, shape);
+}
+
 Tensor generate(const BigBiGAN& model, const Context& ctx, const Tensor& z) {
   return model.generator(ctx, model.generator.prepare(ctx), z).value;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/io/png.h"
+#include "engine/ops/random.h"
 #include "models/bigbigan/bigbigan.h"
 
 namespace bigbigan {
@@ -14,6 +15,9 @@ enum class BnMode : uint8_t {
 // `ctx` for inference: no tape, no updates.
 Context inference_context(const Context& ctx, BnMode bn);
 
+// `count` latents (count, z_dim) of the prior P_z; first_sample i64 (1) is the index of the first.
+Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key, const Tensor& first_sample,
+                     int64_t count);
 // Images (N, R, R, C) in [-1, 1] of latents (N, z_dim).
 Tensor generate(const BigBiGAN& model, const Context& ctx, const Tensor& z);
 // G(mean of E(x)) for images at E's resolution. The model must have an encoder.

@@ -53,4 +53,14 @@ LoadedModel load_model(Vfs& vfs, const Vfs::Path& path, const Context& ctx, Weig
   return loaded;
 }
 
+void load_weights(Vfs& vfs, const Vfs::Path& path, BigBiGAN& model) {
+  const Vfs::Path checkpoint = checkpoint_of(vfs, path);
+  SafetensorsFile live(vfs, checkpoint.empty() ? path : checkpoint / kModelFile);
+  import_weights(model, WeightSet::kLive, live, false);
+  for (ParamStore* store : model.stores()) store->reset_ema();
+  if (checkpoint.empty()) return;
+  SafetensorsFile averages(vfs, checkpoint / kEmaFile);
+  import_weights(model, WeightSet::kEma, averages, false);
+}
+
 }  // namespace bigbigan

@@ -25,4 +25,8 @@ inline constexpr const char* kStateFile = "state.json";
 // checkpoint that verifies is taken. Throws Error{kNoInput}, {kBadData}, {kNoCheckpoint} or {kConfig}.
 LoadedModel load_model(Vfs& vfs, const Vfs::Path& path, const Context& ctx, WeightSet set);
 
+// The weights and moving averages at `path` into a model allocated for training; where there are no averages, as in a
+// file, they start from the weights. Throws as load_model does.
+void load_weights(Vfs& vfs, const Vfs::Path& path, BigBiGAN& model);
+
 }  // namespace bigbigan

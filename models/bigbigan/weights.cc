@@ -100,8 +100,8 @@ void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool al
     }
     const TensorInfo& info = file.info(item.name);
     if (info.shape != item.file_shape) {
-      problems += fmt::format("\n  {}: is {}, expected {}", item.name, to_string(info.shape),
-                              to_string(item.file_shape));
+      problems += fmt::format("\n  {}: is {}, expected {}", item.name, info.shape,
+                              item.file_shape);
     } else if (info.dtype != DType::kF32 && info.dtype != DType::kF64) {
       problems += fmt::format("\n  {}: holds {}, expected f32 or f64", item.name, name_of(info.dtype));
     }

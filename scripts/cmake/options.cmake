@@ -20,7 +20,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1")  # asserts stay on: no NDEBUG
 
 add_compile_options(-Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers
-                    -fno-math-errno -ffp-contract=fast)
+                    -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # g++ 12 reports both wrongly inside std::string and fmt.
   add_compile_options(-Wno-restrict -Wno-stringop-overflow)

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The lints, the same for a commit and for CI.
+#
+#   scripts/lint.sh          formatting and layers
+#   scripts/lint.sh --fix    formats the files first
+#   scripts/lint.sh --tidy   also clang-tidy (slow; needs a configured build/)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mapfile -t sources < <(git ls-files '*.h' '*.cc')
+if [[ ${1:-} == --fix ]]; then clang-format -i "${sources[@]}"; fi
+clang-format --dry-run -Werror "${sources[@]}"
+python3 scripts/lint/layers.py
+if [[ ${1:-} == --tidy ]]; then
+  printf '%s\n' "${sources[@]}" | grep '\.cc$' | grep -v '^tests/fuzz/' |
+    xargs -P "$(nproc)" -n 4 clang-tidy -p build --quiet
+fi

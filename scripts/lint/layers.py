@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Checks what the linker cannot see: that every include points down the house, that third-party headers stay in
+the files they belong to, and that files stay readable in size."""
+import pathlib
+import re
+import subprocess
+import sys
+
+MAX_LINES = 400
+
+# Room -> rooms whose headers it may include, itself aside. A kernel family sees kernels/common only.
+ENGINE = {
+    "util": set(),
+    "core": {"util"},
+    "comm": {"util", "core"},
+    "params": {"util", "core"},
+    "io": {"util", "core"},
+    "data": {"util", "core", "io"},
+    "ops": {"util", "core", "comm", "params"},
+    "optim": {"util", "core", "comm", "params"},
+}
+LOWER = {"models": {"engine", "kernels"}, "train": {"models", "engine", "kernels"}, "eval": {"models", "engine", "kernels"}}
+
+# Third-party header prefix -> the only files that include it.
+THIRD_PARTY = {
+    "oneapi/dnnl": {"kernels/conv/conv2d_onednn.cpu.cc"},
+    "dnnl": {"kernels/linear/gemm.cpu.cc", "kernels/bench/ceilings.cc"},
+    "omp.h": {"kernels/common/one_thread.cc"},
+    "Random123": {"kernels/random/philox.cpu.cc", "kernels/random/philox.h"},
+    "toml++": {"engine/util/config.cc"},
+    "Eigen": {"engine/params/init.cc"},
+    "archive": {"engine/data/idx.cc"},
+    "png.h": {"engine/io/png.cc"},
+    "lbfgs.h": {"eval/logistic.cc"},
+}
+
+
+def allowed(includer: str, included: str) -> bool:
+    a, b = includer.split("/"), included.split("/")
+    if a[0] == "tests" or b[0] not in ("kernels", "engine", "models", "train", "eval", "tests"):
+        return True
+    if a[0] == "kernels":
+        if a[1] == "bench":
+            return True
+        return b[0] == "kernels" and b[1] in ("common", a[1])
+    if a[0] == "engine":
+        return b[0] == "kernels" or (b[0] == "engine" and (b[1] == a[1] or b[1] in ENGINE[a[1]]))
+    return b[0] == a[0] or b[0] in LOWER[a[0]]
+
+
+def problems_of(path: str) -> list[str]:
+    text = pathlib.Path(path).read_text()
+    found = []
+    if text.count("\n") > MAX_LINES:
+        found.append(f"{path}: {text.count(chr(10))} lines, at most {MAX_LINES}: two rooms?")
+    if path.endswith(".h") and "#pragma once" not in text:
+        found.append(f"{path}: no #pragma once")
+    if not path.startswith("tests/") and re.search(r"^using namespace", text, re.M):
+        found.append(f"{path}: using namespace outside tests")
+    for included in re.findall(r'^#include [<"]([^>"]+)[>"]', text, re.M):
+        if not allowed(path, included):
+            found.append(f"{path}: includes {included}, which lies above or beside it")
+        for prefix, files in THIRD_PARTY.items():
+            if included.startswith(prefix) and path not in files and not path.startswith("tests/"):
+                found.append(f"{path}: includes {included}, which belongs to {', '.join(sorted(files))}")
+    return found
+
+
+def main() -> int:
+    files = subprocess.run(["git", "ls-files", "*.h", "*.cc"], capture_output=True, text=True, check=True).stdout.split()
+    found = [problem for path in files if pathlib.Path(path).exists() for problem in problems_of(path)]
+    print("\n".join(found) if found else f"layers: {len(files)} files, every include points down")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs the lints and all tests.
+#
+#   scripts/test.sh                    the release build
+#   scripts/test.sh --sanitize         also the AddressSanitizer and ThreadSanitizer builds
+#   scripts/test.sh -R REGEX           arguments after the options go to ctest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+presets=(release)
+if [[ ${1:-} == --sanitize ]]; then
+  presets+=(address thread)
+  shift
+fi
+
+./scripts/install_deps.sh
+./scripts/lint.sh
+for preset in "${presets[@]}"; do
+  echo "== $preset"
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" | tail -n 1
+  ctest --preset "$preset" -j "$(nproc)" "$@"
+done
