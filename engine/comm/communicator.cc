@@ -4,12 +4,19 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 namespace bigbigan {
 namespace {
 
-// The meeting place of N thread-ranks: a barrier that can be broken, and one staging buffer per
+// What a rank brings to a collective.
+struct Staged {
+  std::string_view collective;
+  std::vector<std::byte> bytes;
+};
+
+// The meeting place of N thread-ranks: a barrier that can be broken, and one staging place per
 // rank.
 class ThreadWorld {
  public:
@@ -35,7 +42,7 @@ class ThreadWorld {
     changed_.notify_all();
   }
 
-  std::vector<std::vector<std::byte>> staged;
+  std::vector<Staged> staged;
 
  private:
   void throw_if_broken() const {
@@ -57,7 +64,7 @@ class ThreadCommunicator final : public Communicator {
   [[nodiscard]] int size() const override { return static_cast<int>(world_.staged.size()); }
 
   void all_reduce_sum(View values) override {
-    exchange(values, [&] {
+    exchange("all_reduce_sum", values, [&] {
       switch (values.dtype) {
         case DType::kF32:
           return sum_staged(values.as<float>(), values.elems());
@@ -77,20 +84,18 @@ class ThreadCommunicator final : public Communicator {
     check(received.bytes() == send.bytes() * size(),
           "all_gather: receives {} bytes, expected {} x {}", received.bytes(), size(),
           send.bytes());
-    exchange(send, [&] {
+    exchange("all_gather", send, [&] {
       auto* out = static_cast<std::byte*>(received.data);
-      for (const auto& part : world_.staged) {
-        check(static_cast<int64_t>(part.size()) == send.bytes(),
-              "all_gather: ranks sent {} and {} bytes", part.size(), send.bytes());
-        std::memcpy(out, part.data(), part.size());
-        out += part.size();
+      for (const Staged& part : world_.staged) {
+        std::memcpy(out, part.bytes.data(), part.bytes.size());
+        out += part.bytes.size();
       }
     });
   }
 
   void broadcast(View values, int root) override {
-    exchange(values, [&] {
-      std::memcpy(values.data, world_.staged[root].data(), world_.staged[root].size());
+    exchange("broadcast", values, [&] {
+      std::memcpy(values.data, world_.staged[root].bytes.data(), world_.staged[root].bytes.size());
     });
   }
 
@@ -99,10 +104,17 @@ class ThreadCommunicator final : public Communicator {
  private:
   // Stages this rank's bytes, waits for all, runs `read`, waits until all have read.
   template <class Read>
-  void exchange(ConstView values, const Read& read) {
+  void exchange(std::string_view collective, ConstView values, const Read& read) {
     const auto* bytes = static_cast<const std::byte*>(values.data);
-    world_.staged[rank_].assign(bytes, bytes + values.bytes());
+    Staged& mine = world_.staged[rank_];
+    mine.collective = collective;
+    mine.bytes.assign(bytes, bytes + values.bytes());
     world_.arrive_and_wait();
+    for (const Staged& other : world_.staged) {
+      check(other.collective == collective && other.bytes.size() == mine.bytes.size(),
+            "communicator: rank {} is in {} of {} bytes, another in {} of {}", rank_, collective,
+            mine.bytes.size(), other.collective, other.bytes.size());
+    }
     read();
     world_.arrive_and_wait();
   }
@@ -111,9 +123,9 @@ class ThreadCommunicator final : public Communicator {
   void sum_staged(T* values, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       T sum{};
-      for (const auto& part : world_.staged) {
+      for (const Staged& part : world_.staged) {
         T value;
-        std::memcpy(&value, part.data() + i * sizeof(T), sizeof(T));
+        std::memcpy(&value, part.bytes.data() + i * sizeof(T), sizeof(T));
         sum += value;
       }
       values[i] = sum;

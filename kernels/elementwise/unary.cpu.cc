@@ -44,7 +44,7 @@ void map_backward(const char* op, const CpuExec& ex, ConstView saved, ConstView 
 
 void relu_forward(const CpuExec& ex, ConstView x, View y) {
   const Observed observed(ex);
-  map("relu", ex, x, y, [](auto v) { return v > 0 ? v : decltype(v)(0); });
+  map("relu", ex, x, y, [](auto v) { return v < 0 ? decltype(v)(0) : v; });  // keeps a NaN
 }
 
 void relu_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate) {

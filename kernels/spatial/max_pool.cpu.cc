@@ -1,5 +1,7 @@
 #include "kernels/spatial/max_pool.h"
 
+#include <cmath>
+
 #include "kernels/common/dispatch.h"
 
 namespace bigbigan {
@@ -29,7 +31,7 @@ void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView 
           const int64_t a = top + tap / window.size, b = left + tap % window.size;
           const bool inside = a >= 0 && a < h && b >= 0 && b < w;
           const A value = inside ? A(x.as<T>()[((n * h + a) * w + b) * c + k]) : A(0);
-          if (tap == 0 || value > best) {
+          if (tap == 0 || value > best || std::isnan(value)) {  // a NaN is kept
             best = value;
             at = static_cast<uint8_t>(tap);
           }

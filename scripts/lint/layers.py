@@ -24,7 +24,7 @@ LOWER = {"models": {"engine", "kernels"}, "train": {"models", "engine", "kernels
 # Third-party header prefix -> the only files that include it.
 THIRD_PARTY = {
     "oneapi/dnnl": {"kernels/conv/conv2d_onednn.cpu.cc"},
-    "dnnl": {"kernels/linear/gemm.cpu.cc"},
+    "dnnl": {"kernels/linear/gemm.cpu.cc", "kernels/bench/ceilings.cc"},
     "omp.h": {"kernels/common/one_thread.cc"},
     "Random123": {"kernels/random/philox.cpu.cc", "kernels/random/philox.h"},
     "toml++": {"engine/util/config.cc"},

@@ -8,19 +8,14 @@
 
 #include "engine/ops/elementwise.h"
 #include "engine/ops/spatial.h"
-#include "kernels/common/dispatch.h"
 #include "tests/harness/builders.h"
+#include "tests/harness/values.h"
 
 namespace bigbigan {
 namespace {
 
 Tensor filled(const Context& ctx, const std::vector<double>& values) {
-  const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, ctx.dtype);
-  dispatch_real("case", ctx.dtype, [&]<class T>(TypeTag<T>) {
-    std::transform(values.begin(), values.end(), t.as<T>(),
-                   [](double v) { return static_cast<T>(v); });
-  });
-  return t;
+  return tensor_of(ctx, {static_cast<int64_t>(values.size())}, ctx.dtype, values);
 }
 
 // batch_norm of the case's inputs: x and, if given, gain and bias. Stored variances differ by

@@ -7,6 +7,8 @@
 #include <limits>
 #include <random>
 
+#include "tests/harness/values.h"
+
 namespace bigbigan {
 namespace {
 

@@ -8,7 +8,7 @@
 #include <random>
 
 #include "engine/util/thread_pool.h"
-#include "kernels/common/dispatch.h"
+#include "tests/harness/values.h"
 
 namespace bigbigan {
 namespace {
@@ -31,12 +31,6 @@ std::vector<double> values_of(const CaseInput& input, std::mt19937_64& random) {
     v = static_cast<double>(static_cast<float>(v));
   }
   return values;
-}
-
-void write(const Tensor& t, std::span<const double> values) {
-  dispatch_real("harness", t.dtype(), [&]<class T>(TypeTag<T>) {
-    for (int64_t i = 0; i < t.elems(); ++i) t.as<T>()[i] = static_cast<T>(values[i]);
-  });
 }
 
 // Forward and backward of a case, with everything that lives until the end of it.
@@ -118,13 +112,6 @@ double standard_normal(std::mt19937_64& random) {
   const auto uniform = [&] { return (static_cast<double>(random() >> 11) + 0.5) * 0x1p-53; };
   const double radius = std::sqrt(-2 * std::log(uniform()));
   return radius * std::cos(2 * std::numbers::pi * uniform());
-}
-
-std::vector<double> read(const Tensor& t) {
-  std::vector<double> values(t.elems());
-  dispatch_real("harness", t.dtype(),
-                [&]<class T>(TypeTag<T>) { std::copy_n(t.as<T>(), t.elems(), values.begin()); });
-  return values;
 }
 
 std::vector<double> cotangent(const OpCase& c, size_t k, int64_t elems) {

@@ -75,9 +75,6 @@ struct RunOptions {
 };
 CaseResult run_case(const OpCase& c, const RunOptions& options);
 
-// Values of an f32 or f64 tensor.
-std::vector<double> read(const Tensor& t);
-
 // The cases of each family, and of all.
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> linear_cases();
