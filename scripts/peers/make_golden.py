@@ -10,7 +10,7 @@ A file holds the configuration (metadata "config"), and as tensors
   after.<name>               after three steps: rows live, average (G and E), Adam's m and v (parameters)
 From forward on all are f64 and digests: see digest().
 
-Usage: scripts/peers/python scripts/peers/make_golden.py [--search N]
+Usage: scripts/peers/python scripts/peers/make_golden.py [--search N] [--cases NAME...]
 --search tries N seeds of each case and prints the best, see kink_distance().
 """
 import argparse
@@ -73,7 +73,7 @@ resolution = 64
 encoder_resolution = 128
 image_channels = 1
 z_dim = 10
-embed_dim = 2
+embed_dim = 5
 g_channels = [8, 8, 8, 8, 4]
 d_channels = [4, 8, 8, 8, 8]
 g_attention = 32
@@ -97,7 +97,8 @@ CASES = {
     "joint_only": (SMALL + "loss_x = false\nloss_z = false\n", dict(d_steps=2, beta1=0.9)),
     "latent_only": (SMALL + "loss_x = false\nloss_xz = false\n", {}),
 }
-SEEDS = dict(basic=0, attention=1, pooled=2, deterministic=3, uniform=4, no_encoder=5, joint_only=6, latent_only=7)
+SEEDS = dict(basic=288, attention=121, pooled=267, deterministic=7, uniform=0, no_encoder=15, joint_only=209,
+             latent_only=47)      # found with --search 300
 LEARNING_DEFAULTS = dict(batch=3, d_steps=1, beta1=0.0, eps=1e-3)
 
 
@@ -214,12 +215,16 @@ def after_rows(model, name, value):
     return np.stack([digest(row) for row in rows])
 
 
+class TooClose(Exception):
+    """A value came closer to a kink than wanted."""
+
+
 @contextmanager
-def kink_distance():
+def kink_distance(least=0.0):
     """Collects how close a ReLU came to 0 or a max-pool to a tie, relative to the tensor's largest value.
 
     f32 puts a value closer than its rounding, about 3e-7, on the other side at times, and gradients jump. Seeds
-    are chosen for a distance above 1e-6, so that f32 can be held to 1e-5.
+    are chosen for a distance of about 1e-6, so that f32 can be held to 1e-5. Raises TooClose below `least`.
     """
     distances = []
     relu, max_pool2d = F.relu, F.max_pool2d
@@ -228,6 +233,8 @@ def kink_distance():
         gaps = gaps[gaps != 0]      # exact zeros and ties are exact in f32, too
         if gaps.numel():
             distances.append((gaps.abs().min() / x.abs().max()).item())
+            if distances[-1] < least:
+                raise TooClose
 
     def recording_relu(x):
         record(x.detach(), x.detach())
@@ -281,9 +288,12 @@ def golden_tensors(toml, seed):
 def search(name, toml, seeds):
     best = (0.0, -1)
     for seed in range(seeds):
-        with kink_distance() as distances:
-            golden_tensors(toml, seed)
-        best = max(best, (min(distances), seed))
+        try:
+            with kink_distance(best[0]) as distances:
+                golden_tensors(toml, seed)
+            best = (min(distances), seed)
+        except TooClose:
+            pass
     print(f"{name}: seed {best[1]} keeps a distance of {best[0]:.1e}", flush=True)
 
 
@@ -299,10 +309,12 @@ def write(name, toml):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--search", type=int, metavar="N", help="try N seeds of each case")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     arguments = parser.parse_args()
     torch.set_default_dtype(torch.float64)
     FOLDER.mkdir(exist_ok=True)
-    for name, (model, learning) in CASES.items():
+    for name in arguments.cases:
+        model, learning = CASES[name]
         toml = model + LEARNING.format(**(LEARNING_DEFAULTS | learning))
         if arguments.search:
             search(name, toml, arguments.search)
