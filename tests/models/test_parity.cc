@@ -83,10 +83,10 @@ void add_half(const BigBiGAN& model, const Context& ctx, const PreparedWeights& 
   out[half + ".score_xz"] = net.score_xz(ctx, d, j).value;
 }
 
-// Everything a first D update computes on the way.
+// Everything a first D update computes on the way; with `stored` the same in evaluation.
 std::map<std::string, Tensor> forward_values(const BigBiGAN& model, Context ctx,
-                                             const StepInputs& in) {
-  ctx.batch_statistics = ctx.power_iteration = true;
+                                             const StepInputs& in, bool stored) {
+  ctx.batch_statistics = ctx.power_iteration = !stored;
   std::map<std::string, Tensor> out;
   out["generated"] = model.generator(ctx, model.generator.prepare(ctx), in.z).value;
   Tensor latent;
@@ -157,17 +157,21 @@ AfterSteps after_steps(Golden& golden, GoldenModel& own, const std::string& netw
 
 }  // namespace
 
-TEST_CASE("parity: forward values of all networks") {
+TEST_CASE("parity: forward values of all networks, in training and in evaluation") {
   for_all_settings([](Golden& golden, DType dtype) {
-    GoldenModel own(golden, dtype);
-    const auto values = forward_values(own.model, own.ctx, own.inputs(golden, 0));
-    const auto names = golden.names("forward.");
-    REQUIRE(names.size() == values.size());
-    std::vector<Pair> pairs;
-    for (const std::string& name : names) {
-      pairs.push_back({name, values_of(values.at(name)), golden.values("forward." + name)});
+    for (const std::string prefix : {"forward.", "stored."}) {
+      INFO(prefix);
+      GoldenModel own(golden, dtype);
+      const auto values =
+          forward_values(own.model, own.ctx, own.inputs(golden, 0), prefix == "stored.");
+      const auto names = golden.names(prefix);
+      REQUIRE(names.size() == values.size());
+      std::vector<Pair> pairs;
+      for (const std::string& name : names) {
+        pairs.push_back({name, values_of(values.at(name)), golden.values(prefix + name)});
+      }
+      check_pairs(pairs, dtype, tolerance_of(dtype));
     }
-    check_pairs(pairs, dtype, tolerance_of(dtype));
   });
 }
 
