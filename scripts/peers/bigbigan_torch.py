@@ -69,14 +69,14 @@ class Spectral(nn.Module):
     def used(self):
         return self.weight if self.sn_eps is None else self.normalised
 
-    def prepare(self):
-        """One power iteration; `normalised` is what forward passes read until the next call."""
+    def prepare(self, iterate):
+        """At most one power iteration; `normalised` is what forward passes read until the next call."""
         if self.sn_eps is None:
             return
         matrix = self.weight.flatten(1)
         with torch.no_grad():
             v = F.normalize(self.u @ matrix, dim=0, eps=self.sn_eps)
-            u = F.normalize(matrix @ v, dim=0, eps=self.sn_eps)
+            u = F.normalize(matrix @ v, dim=0, eps=self.sn_eps) if iterate else self.u
             self.u.copy_(u)
         self.normalised = self.weight / torch.dot(u, matrix @ v)
 
@@ -101,15 +101,18 @@ class Conv(Spectral):
 
 
 class Normalise(nn.Module):
-    """x - mean over sqrt(var + eps) with batch statistics; keeps running ones (biased variance)."""
+    """x - mean over sqrt(var + eps) by batch statistics, or stored ones: running means, biased variance."""
 
     def __init__(self, channels, eps, momentum):
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        self.eps, self.momentum, self.update_running = eps, momentum, False
+        self.eps, self.momentum = eps, momentum
+        self.update_running = self.stored = False
 
     def standardise(self, x, gain=None, bias=None):
+        if self.stored:
+            return F.batch_norm(x, self.running_mean, self.running_var, gain, bias, eps=self.eps)
         if not self.update_running:
             return F.batch_norm(x, None, None, gain, bias, training=True, eps=self.eps)
         mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
@@ -193,13 +196,17 @@ class ResidualMlp(nn.Module):
 
 
 class Network(nn.Module):
-    def begin(self, update_running):
-        """Once per optimiser sub-step: power iterations; whether forward passes move running statistics."""
+    def begin(self, update_running=False, stored=False):
+        """Once per optimiser sub-step: a power iteration, and what batch norms do in the passes that follow.
+
+        `update_running`: they move their running statistics. `stored`: evaluation, with the running statistics
+        and without power iteration.
+        """
         for module in self.modules():
             if isinstance(module, Spectral):
-                module.prepare()
+                module.prepare(iterate=not stored)
             if isinstance(module, Normalise):
-                module.update_running = update_running
+                module.update_running, module.stored = update_running, stored
 
 
 # --- generator --------------------------------------------------------------------------------------------------
@@ -432,12 +439,12 @@ class BigBiGAN(nn.Module):
         """Scores of encoder and generator pairs for L_D: gradient to D only."""
         d, n = self.discriminator, x.shape[0]
         with torch.no_grad():
-            self.generator.begin(update_running=False)
+            self.generator.begin()
             images = torch.cat([self.discriminator_image(x), self.generator(z)])
             if d.latent:
-                self.encoder.begin(update_running=False)
+                self.encoder.begin()
                 latents = torch.cat([self.encoder(x, eps), z])
-        d.begin(update_running=False)
+        d.begin()
         scores = d.scores(d.image(images), d.latent(latents) if d.latent else None)
         return {k: s[:n] for k, s in scores.items()}, {k: s[n:] for k, s in scores.items()}
 
@@ -446,7 +453,7 @@ class BigBiGAN(nn.Module):
         d = self.discriminator
         self.generator.begin(update_running=True)
         with torch.no_grad():
-            d.begin(update_running=False)
+            d.begin()
             f_real = d.image(self.discriminator_image(x))
             h_fake = d.latent(z) if d.latent else None
         f_fake, h_real = d.image(self.generator(z)), None
