@@ -34,7 +34,7 @@ void compare_features(const Session& session, const CompareOptions& options, con
 void compare_files(Vfs& vfs, const Vfs::Path& train, const Vfs::Path& test, const MeasureFeatures& body);
 
 // E as it was before training: the weights of the seed, with standing statistics, since its stored ones still
-// hold their initial values: the averages of batch means and variances over training images (model-spec 8.4).
+// hold their initial values: the averages of batch means and variances over training images.
 std::unique_ptr<BigBiGAN> untrained_model(const Session& session, const ImageSource& train);
 inline constexpr int64_t kStandingBatches = 100, kStandingBatchImages = 64;
 

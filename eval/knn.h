@@ -1,4 +1,4 @@
-// Exact k-nearest-neighbour classification of features (model-spec 9.2).
+// Exact k-nearest-neighbour classification of features.
 //
 //   d_p(a, b) = | a / |a|_p - b / |b|_p |_p  for l1 and l2;  1 - <a, b> / (|a|_2 |b|_2)  for cosine
 //

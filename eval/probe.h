@@ -1,4 +1,4 @@
-// The linear probe: multinomial logistic regression on frozen features (model-spec 9.1).
+// The linear probe: multinomial logistic regression on frozen features.
 //
 //   loss(W, b) = mean_i -log softmax(W x_i + b)[y_i] + l2 / 2 |W|^2
 //
