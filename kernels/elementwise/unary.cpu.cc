@@ -66,9 +66,8 @@ void tanh_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool
 
 void softplus_forward(const CpuExec& ex, ConstView x, View y) {
   const Observed observed(ex);
-  map("softplus", ex, x, y, [](auto v) {
-    return std::max(v, decltype(v)(0)) + std::log1p(std::exp(-std::abs(v)));
-  });
+  map("softplus", ex, x, y,
+      [](auto v) { return std::max(v, decltype(v)(0)) + std::log1p(std::exp(-std::abs(v))); });
 }
 
 void softplus_backward(const CpuExec& ex, ConstView x, ConstView d_y, View d_x, bool accumulate) {

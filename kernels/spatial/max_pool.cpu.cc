@@ -7,13 +7,15 @@
 namespace bigbigan {
 
 Shape max_pool_shape(const Shape& x, const MaxPoolWindow& window) {
-  check(x.rank() == 4 && x[1] + 2 * window.pad >= window.size && x[2] + 2 * window.pad >= window.size,
-        "max_pool: {} with windows of {}", x, window.size);
+  check(
+      x.rank() == 4 && x[1] + 2 * window.pad >= window.size && x[2] + 2 * window.pad >= window.size,
+      "max_pool: {} with windows of {}", x, window.size);
   const auto out = [&](int64_t size) { return (size + 2 * window.pad - window.size) / 2 + 1; };
   return {x[0], out(x[1]), out(x[2]), x[3]};
 }
 
-void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView x, View y, View argmax) {
+void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView x, View y,
+                      View argmax) {
   const Observed observed(ex);
   check_shape("max_pool", "y", y.shape, max_pool_shape(x.shape, window));
   check_shape("max_pool", "argmax", argmax.shape, y.shape);
@@ -43,8 +45,8 @@ void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView 
   });
 }
 
-void max_pool_backward(const CpuExec& ex, const MaxPoolWindow& window, ConstView argmax, ConstView d_y,
-                       View d_x, bool accumulate) {
+void max_pool_backward(const CpuExec& ex, const MaxPoolWindow& window, ConstView argmax,
+                       ConstView d_y, View d_x, bool accumulate) {
   const Observed observed(ex);
   check_shape("max_pool", "d_y", d_y.shape, max_pool_shape(d_x.shape, window));
   const int64_t h = d_x.shape[1], w = d_x.shape[2], c = d_x.shape[3];
