@@ -91,7 +91,7 @@ int64_t extract(const Session& session, const ExtractOptions& options) {
   const bool wants_bn_crelu = std::find(options.outputs.begin(), options.outputs.end(), kBnCRelu) != options.outputs.end();
   if (wants_bn_crelu && options.shards > 1 && options.feature_stats.empty()) {
     fail(ExitCode::kUsage, "--output bn_crelu_feat of a shard needs --feature-stats DIR: its statistics are those of all "
-         "images. Extract avepool_feat without --shard first, and give that folder");
+         "images. Extract avepool_feat first, all shards, and give that folder");
   }
   const Encoder& encoder = session.encoder();
   const auto images = encoder_images(session, options.data, split_of(options.split));
@@ -108,14 +108,14 @@ int64_t extract(const Session& session, const ExtractOptions& options) {
   const FeatureStats own = feature_stats(session.exec(), avepool);
   if (wants_bn_crelu) {
     const FeatureStats stats =
-        options.feature_stats.empty() ? own : read_stats(vfs, options.feature_stats, avepool.columns);
+        options.feature_stats.empty() ? own : read_stats(session.exec(), vfs, options.feature_stats, avepool.columns);
     outputs[kBnCRelu] = bn_crelu(session.exec(), avepool, stats, session.model().config.e_bn_eps);
   }
   const std::string suffix = options.shards > 1 ? fmt::format("_{}", options.shard) : "";
   for (const std::string& name : options.outputs) {
     write_matrix(vfs, options.folder / ((options.arrays_only ? name : "features") + suffix + ".npy"), outputs.at(name));
   }
-  write_stats(vfs, options.folder / ("feature_stats" + suffix + ".npy"), own);
+  if (options.shards == 1) write_stats(vfs, options.folder / "feature_stats.npy", own);
   if (options.arrays_only) return end - begin;
   write_labels(vfs, options.folder / ("labels" + suffix + ".npy"), *images, begin, end);
   write_file_atomic(vfs, options.folder / ("index" + suffix + ".tsv"), index_text(*images, begin, end));

@@ -131,8 +131,13 @@ void write_stats(Vfs& vfs, const Vfs::Path& path, const FeatureStats& stats) {
   write_npy(vfs, path, DType::kF64, shape, std::as_bytes(std::span(values)));
 }
 
-FeatureStats read_stats(Vfs& vfs, const Vfs::Path& folder, int64_t columns) {
+FeatureStats read_stats(const CpuExec& ex, Vfs& vfs, const Vfs::Path& folder, int64_t columns) {
   const Vfs::Path path = folder / "feature_stats.npy";
+  if (!vfs.exists(path) && vfs.exists(folder / "features_0.npy")) {
+    const Matrix x = read_features(vfs, folder).x;
+    if (x.columns == columns) return feature_stats(ex, x);
+    fail(ExitCode::kBadData, "{}: shards of {} features, expected {}: avepool_feat of this model", folder.string(), x.columns, columns);
+  }
   const NpyArray array = read_npy(vfs, path);
   if (array.dtype != DType::kF64 || array.shape != std::vector<int64_t>{2, columns}) {
     fail(ExitCode::kBadData, "{}: {} of shape {}, expected f64 of shape (2, {}): the statistics of this model's AvePool features",

@@ -2,7 +2,8 @@
 //
 // Note [Feature files]: a folder holds features.npy (N, D) f32, labels.npy (N) i64 with -1 for none,
 // index.tsv (row path label width height status) and feature_stats.npy (2, D) f64, the mean and the biased
-// variance of each AvePool feature; all in the order of the data set. Shard i of n adds _<i> to the names.
+// variance of each AvePool feature; all in the order of the data set. Shard i of n adds _<i> to the names and
+// writes no statistics: they would be those of a part.
 #pragma once
 
 #include <string>
@@ -55,8 +56,9 @@ void standardize(const CpuExec& ex, Matrix& x, const FeatureStats& stats);
 Matrix read_matrix(Vfs& vfs, const Vfs::Path& path);
 void write_matrix(Vfs& vfs, const Vfs::Path& path, const Matrix& x);
 void write_stats(Vfs& vfs, const Vfs::Path& path, const FeatureStats& stats);
-// feature_stats.npy of a folder; throws Error{kBadData} unless it has `columns` columns.
-FeatureStats read_stats(Vfs& vfs, const Vfs::Path& folder, int64_t columns);
+// feature_stats.npy of a folder, or the statistics of the shards of avepool_feat in it; throws Error{kBadData}
+// unless they are of `columns` features.
+FeatureStats read_stats(const CpuExec& ex, Vfs& vfs, const Vfs::Path& folder, int64_t columns);
 // features.npy and labels.npy of a folder; all shards in order where it holds shards.
 LabelledFeatures read_features(Vfs& vfs, const Vfs::Path& folder);
 

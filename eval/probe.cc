@@ -263,12 +263,13 @@ Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data, const LinearC
       hits[lane].second += rank < 5 ? 1 : 0;
     }
   });
-  Accuracy result;
-  for (const auto& [top1, top5] : hits) {
-    result.top1 += static_cast<double>(top1) / static_cast<double>(data.x.rows);
-    result.top5 += static_cast<double>(top5) / static_cast<double>(data.x.rows);
+  int64_t top1 = 0, top5 = 0;
+  for (const auto& [first, among_five] : hits) {
+    top1 += first;
+    top5 += among_five;
   }
-  return result;
+  const auto rows = static_cast<double>(data.x.rows);
+  return {static_cast<double>(top1) / rows, static_cast<double>(top5) / rows};
 }
 
 ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test, int64_t classes) {

@@ -11,8 +11,9 @@ Var linear(const Context& ctx, const Var& x, const Var& w, const Var& bias) {
   check(x.shape().rank() == 2 && w.shape().rank() == 2 && x.shape()[1] == w.shape()[1],
         "linear: x is {}, weight {}", x.shape(), w.shape());
   const Tensor y = Tensor::empty(ctx, {x.shape()[0], w.shape()[0]}, x.dtype());
+  const bool is_inference = ctx.tape == nullptr && !ctx.batch_statistics;  // Note [Rows alone]
   ctx.run([&](const auto& ex) {
-    gemm(ex, {.a = x.view(), .b = w.view(), .transpose_b = true, .c = y});
+    gemm(ex, {.a = x.view(), .b = w.view(), .transpose_b = true, .c = y, .rows_alone = is_inference});
     if (bias) add_bias(ex, y, bias.view(), y);
   });
   return record(ctx, "linear", {x, w, bias}, y, [in = x.value, weight = w.value](Backward& b) {

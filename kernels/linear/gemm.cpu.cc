@@ -2,6 +2,9 @@
 
 #include <dnnl.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "kernels/common/dispatch.h"
 #include "kernels/common/one_thread.h"
 
@@ -60,18 +63,43 @@ int64_t rows_per_chunk(const Sizes& s) {
   return std::max<int64_t>(16, (rows + 15) / 16 * 16);
 }
 
+// `rows` rows of c from those of a, which lie `lda` apart.
+void library_rows(const GemmArgs& g, const Sizes& s, const float* a, int64_t lda, float* c, int64_t rows) {
+  const OneThread one_thread;
+  const dnnl_status_t status = dnnl_sgemm(
+      g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', rows, s.n, s.k, 1.0f, a, lda, g.b.as<float>(),
+      g.transpose_b ? s.k : s.n, g.accumulate ? 1.0f : 0.0f, c, s.n);
+  check(status == dnnl_success, "gemm: oneDNN status {} for m {} n {} k {}", int(status), rows, s.n, s.k);
+}
+
+// Fewer than kAloneRows rows, as the first rows of a full block.
+void padded_rows(const GemmArgs& g, const Sizes& s, const float* a, float* c, int64_t rows) {
+  thread_local std::vector<float> workspace;
+  workspace.assign(kAloneRows * (s.k + s.n), 0.0f);
+  float *block_a = workspace.data(), *block_c = block_a + kAloneRows * s.k;
+  std::copy_n(a, rows * s.k, block_a);
+  if (g.accumulate) std::copy_n(c, rows * s.n, block_c);
+  library_rows(g, s, block_a, s.k, block_c, kAloneRows);
+  std::copy_n(block_c, rows * s.n, c);
+}
+
+// Note [Rows alone]
+void gemm_f32_rows_alone(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
+  check(!g.transpose_a, "gemm: rows_alone with transpose_a");
+  ex.for_range(s.m, kAloneRows, [&](int64_t begin, int64_t end) {
+    const float* a = g.a.as<float>() + begin * s.k;
+    float* c = g.c.as<float>() + begin * s.n;
+    if (end - begin == kAloneRows) library_rows(g, s, a, s.k, c, kAloneRows);
+    else padded_rows(g, s, a, c, end - begin);
+  });
+}
+
 void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
-  const auto *a = g.a.as<float>(), *b = g.b.as<float>();
-  auto* c = g.c.as<float>();
+  if (g.rows_alone) return gemm_f32_rows_alone(ex, g, s);
   ex.for_range(s.m, rows_per_chunk(s), [&](int64_t begin, int64_t end) {
-    const OneThread one_thread;
     const int64_t lda = g.transpose_a ? s.m : s.k;
-    const float* block = g.transpose_a ? a + begin : a + begin * lda;
-    const dnnl_status_t status = dnnl_sgemm(
-        g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', end - begin, s.n, s.k, 1.0f, block, lda,
-        b, g.transpose_b ? s.k : s.n, g.accumulate ? 1.0f : 0.0f, c + begin * s.n, s.n);
-    check(status == dnnl_success, "gemm: oneDNN status {} for m {} n {} k {}", int(status),
-          end - begin, s.n, s.k);
+    const float* a = g.a.as<float>() + (g.transpose_a ? begin : begin * lda);
+    library_rows(g, s, a, lda, g.c.as<float>() + begin * s.n, end - begin);
   });
 }
 
