@@ -154,7 +154,7 @@ std::vector<ConfigField> config_fields(ModelConfig& c) {
       {"model.g_width", &c.g_width, "BigGAN's ch of G", 1, kMaxChannels},
       {"model.d_width", &c.d_width, "BigGAN's ch of D", 1, kMaxChannels},
       {"model.g_channels", &c.g_channels, "own channels of G: block inputs and the last output; [] for BigGAN's", 1, kMaxChannels},
-      {"model.d_channels", &c.d_channels, "own channels of D's blocks; [] for BigGAN's", 1, kMaxChannels},
+      {"model.d_channels", &c.d_channels, "own channels of D's blocks, halving the image down to 4x4 except in the last; [] for BigGAN's", 1, kMaxChannels},
       {"model.g_attention", &c.g_attention, "resolution of G's attention block; 0 none, -1 BigGAN's", -1, 256},
       {"model.d_attention", &c.d_attention, "resolution of D's attention block; 0 none, -1 BigGAN's", -1, 256},
       {"model.mlp_width", &c.mlp_width, "of H and J", 1, kMaxChannels},
