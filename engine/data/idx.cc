@@ -20,7 +20,7 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
   const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, ::inflateEnd);
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
   stream.avail_in = static_cast<uInt>(bytes.size());
-  std::vector<std::byte> out, block(1 << 20);
+  std::vector<std::byte> out, block(1 << 16);
   for (int status = Z_OK; status != Z_STREAM_END;) {
     stream.next_out = reinterpret_cast<Bytef*>(block.data());
     stream.avail_out = static_cast<uInt>(block.size());
@@ -42,9 +42,7 @@ std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::strin
   return out;
 }
 
-}  // namespace
-
-IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) {
+IdxArray parse_plain(std::span<const std::byte> bytes, const std::string& source) {
   const auto at = [&](size_t i) { return std::to_integer<int64_t>(bytes[i]); };
   if (bytes.size() < 8) {
     fail(ExitCode::kBadData, "{}: {} bytes, expected an IDX header: the file is empty or truncated",
@@ -78,11 +76,16 @@ IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) 
   return array;
 }
 
-IdxArray read_idx(Vfs& vfs, const Vfs::Path& path) {
-  const std::vector<std::byte> bytes = read_bytes(vfs, path, kMaxCompressedBytes);
+}  // namespace
+
+IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source) {
   const bool is_gzip =
       bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
-  return parse_idx(is_gzip ? gunzip(bytes, path.string()) : bytes, path.string());
+  return is_gzip ? parse_plain(gunzip(bytes, source), source) : parse_plain(bytes, source);
+}
+
+IdxArray read_idx(Vfs& vfs, const Vfs::Path& path) {
+  return parse_idx(read_bytes(vfs, path, kMaxCompressedBytes), path.string());
 }
 
 }  // namespace bigbigan

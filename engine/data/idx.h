@@ -14,10 +14,11 @@ struct IdxArray {
   std::vector<uint8_t> data;
 };
 
-// Throws Error{kBadData} unless `bytes` is exactly one u8 array of rank 1 to 4.
+// Throws Error{kBadData} unless `bytes` is exactly one u8 array of rank 1 to 4; gzip is recognised
+// by its content.
 IdxArray parse_idx(std::span<const std::byte> bytes, const std::string& source);
 
-// Reads `path`; gzip is recognised by its content. Throws Error{kNoInput} or Error{kBadData}.
+// Reads `path`. Throws Error{kNoInput} or Error{kBadData}.
 IdxArray read_idx(Vfs& vfs, const Vfs::Path& path);
 
 }  // namespace bigbigan

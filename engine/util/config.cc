@@ -7,12 +7,10 @@
 #include <cmath>
 #include <optional>
 #include <sstream>
-
-// Debian's toml++ counts nested values only; dotted keys are limited by check_text.
-#define TOML_MAX_NESTED_VALUES 16
-#include <toml++/toml.h>
+#include <stdexcept>
 
 #include "engine/util/text.h"
+#include "engine/util/toml.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -202,6 +200,8 @@ toml::table parse(std::string_view text, const std::string& source) {
   } catch (const toml::parse_error& e) {
     fail(ExitCode::kConfig, "configuration {}: line {}: {}", source, e.source().begin.line,
          e.description());
+  } catch (const std::invalid_argument& e) {
+    fail(ExitCode::kConfig, "configuration {}: not TOML: {}", source, e.what());
   }
 }
 

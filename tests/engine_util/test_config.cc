@@ -151,6 +151,10 @@ TEST_CASE("config: hostile texts end with an error, not with the stack or the me
       {"x = " + repeated("[", 17) + repeated("]", 17), "line 1"},
       {"x = " + repeated("{a=", 17) + "1" + repeated("}", 17), "line 1"},
       {"x = " + repeated("[", 100000), "line 1"},
+      {"[#", "not TOML"},
+      {"train\u00e9batch = 1", "line 1"},
+      {"train.batch \u4e00 = 1", "line 1"},
+      {"[ # ] = 1", "not TOML"},
       {std::string((1 << 20) + 1, '#'), "expected at most 1048576"},
   };
   for (const auto& [text, part] : cases) {
