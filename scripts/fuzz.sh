@@ -8,8 +8,8 @@ seconds=${1:-20}
 targets=("${@:2}")
 [[ ${#targets[@]} -gt 0 ]] || targets=(safetensors npy idx config flat_json manifest)
 
-CC=clang CXX=clang++ cmake -S . -B build-fuzz -G Ninja -DBIGBIGAN_SANITIZE=fuzz >/dev/null
-ninja -C build-fuzz "${targets[@]/#/fuzz_}"
+cmake --preset fuzz >/dev/null
+cmake --build --preset fuzz --target "${targets[@]/#/fuzz_}" | tail -n 1
 
 for target in "${targets[@]}"; do
   echo "== $target: $seconds s"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs the lints and all tests.
+# Installs what is missing, builds, and runs the lints, the fuzz targets for a moment, and all tests.
 #
 #   scripts/test.sh                    the release build
 #   scripts/test.sh --sanitize         also the AddressSanitizer and ThreadSanitizer builds
@@ -15,6 +15,8 @@ fi
 
 ./scripts/install_deps.sh
 ./scripts/lint.sh
+echo "== fuzz"
+./scripts/fuzz.sh 3
 for preset in "${presets[@]}"; do
   echo "== $preset"
   cmake --preset "$preset" >/dev/null

@@ -27,11 +27,14 @@ THIRD_PARTY = {
     "dnnl": {"kernels/linear/gemm.cpu.cc", "kernels/bench/ceilings.cc"},
     "omp.h": {"kernels/common/one_thread.cc"},
     "Random123": {"kernels/random/philox.cpu.cc", "kernels/random/philox.h"},
-    "toml++": {"engine/util/config.cc"},
-    "Eigen": {"engine/params/init.cc"},
-    "archive": {"engine/data/idx.cc"},
+    "toml++": {"engine/util/toml.h"},
+    "nlohmann": {"engine/io/safetensors.cc", "engine/io/flat_json.cc"},
+    "Eigen": {"engine/params/init.cc", "eval/preconditioner.cc"},
+    "zlib.h": {"engine/data/idx.cc"},
+    "xxhash.h": {"engine/data/dataset.cc", "engine/io/checkpoint.cc"},
     "png.h": {"engine/io/png.cc"},
-    "lbfgs.h": {"eval/logistic.cc"},
+    "lbfgs.h": {"eval/probe.cc"},
+    "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/op_benchmarks.h"},
 }
 
 
