@@ -39,8 +39,8 @@ void report_together(const std::vector<std::function<void()>>& parts) {
 // Where a run that is continued keeps its configuration.
 Vfs::Path saved_config(const Vfs::Path& run) { return run / "config.toml"; }
 
-// Precedence: defaults, preset, file, environment, flags, key=value. A run that is continued without a preset
-// and a file takes its own configuration in their place.
+// Precedence: defaults, preset, file, environment, flags, key=value. A run that is continued
+// without a preset and a file takes its own configuration in their place.
 Config resolve(Vfs& vfs, const Arguments& args) {
   Config config;
   const auto fields = config_fields(config);
@@ -63,7 +63,8 @@ Config resolve(Vfs& vfs, const Arguments& args) {
   }
   if (!args.config_file.empty()) add_file(args.config_file);
   if (!args.resume.empty() && !is_given) add_file(saved_config(args.resume));
-  parts.emplace_back([&] { apply_environment(fields, std::array<std::string_view, 1>{"BIGBIGAN_FAULT"}); });
+  parts.emplace_back(
+      [&] { apply_environment(fields, std::array<std::string_view, 1>{"BIGBIGAN_FAULT"}); });
   if (!args.data.empty()) add_override("data.path=" + args.data);
   if (!args.seed.empty()) add_override("train.seed=" + args.seed);
   for (const std::string& text : args.overrides) add_override(text);
@@ -115,9 +116,14 @@ ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
 
 int run(int argc, char** argv) {
   Arguments args;
-  CLI::App app("Trains a BigBiGAN.\n\nExamples:\n  bigbigan-train --preset fmnist-32-tiny --run-dir runs/first train.minutes=5\n"
-               "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base --describe", "bigbigan-train");
-  app.add_option("--preset", args.preset, "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
+  CLI::App app(
+      "Trains a BigBiGAN.\n\nExamples:\n  bigbigan-train --preset fmnist-32-tiny --run-dir "
+      "runs/first train.minutes=5\n"
+      "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base "
+      "--describe",
+      "bigbigan-train");
+  app.add_option("--preset", args.preset,
+                 "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
   app.add_option("--config", args.config_file, "TOML file, read after the preset");
   app.add_option("--data", args.data, "same as data.path=PATH");
   app.add_option("--run-dir", args.run_dir, "directory of the run [runs/NNNNN-<preset>]");
@@ -128,10 +134,13 @@ int run(int argc, char** argv) {
                  "a new run starts from the weights of this run, checkpoint or .safetensors file");
   app.add_option("--seed", args.seed, "same as train.seed=N");
   add_device(app, args.device);
-  app.add_flag("--describe", args.describe, "print architecture, conformance sheet and parameter counts, and exit");
-  app.add_flag("--dry-run", args.dry_run, "check everything, print the configuration and the memory plan, and exit");
+  app.add_flag("--describe", args.describe,
+               "print architecture, conformance sheet and parameter counts, and exit");
+  app.add_flag("--dry-run", args.dry_run,
+               "check everything, print the configuration and the memory plan, and exit");
   app.add_flag("--json", args.json, "with --describe: as JSON");
-  app.add_option("overrides", args.overrides, "key=value, e.g. train.batch=64 (all keys: --dry-run)");
+  app.add_option("overrides", args.overrides,
+                 "key=value, e.g. train.batch=64 (all keys: --dry-run)");
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (!args.resume.empty() && !args.run_dir.empty() && args.resume != args.run_dir) {
     fail(ExitCode::kUsage, "--run-dir {} and --resume {}: give one of them", args.run_dir,
@@ -147,7 +156,8 @@ int run(int argc, char** argv) {
   }
   if (args.dry_run) {
     Config copy = config;
-    open_dataset(vfs, config.data.path, Split::kTrain, architecture(config.model).encoder_resolution);
+    open_dataset(vfs, config.data.path, Split::kTrain,
+                 architecture(config.model).encoder_resolution);
     fmt::print("{}\n# Memory plan: {}\n", to_toml(config_fields(copy)), memory_plan(config));
     return 0;
   }

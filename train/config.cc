@@ -15,16 +15,21 @@ std::vector<ConfigField> config_fields(Config& c) {
   const std::vector<ConfigField> rest = {
       {"data.path", &c.data.path, "folder with IDX files, or .npy file of images"},
       {"data.flip", &c.data.flip, "mirror training images left to right at random"},
-      {"data.val_images", &c.data.val_images, "training images held out for choosing models and settings", 0, kMany},
+      {"data.val_images", &c.data.val_images,
+       "training images held out for choosing models and settings", 0, kMany},
       {"train.steps", &c.train.steps, "each d_steps updates of D and one of G and E", 1, kMany},
-      {"train.minutes", &c.train.minutes, "stop after this time of training, with a checkpoint; 0: no limit", 0, kMany},
+      {"train.minutes", &c.train.minutes,
+       "stop after this time of training, with a checkpoint; 0: no limit", 0, kMany},
       {"train.batch", &c.train.batch, "images per update, over all ranks", 1, 1 << 20},
       {"train.d_steps", &c.train.d_steps, "updates of D per step", 1, 64},
       {"train.ema_decay", &c.train.ema_decay, "of the moving averages of G and E", 0, 1},
-      {"train.ema_start", &c.train.ema_start, "before this step the averages equal the live weights", 0, kMany},
+      {"train.ema_start", &c.train.ema_start,
+       "before this step the averages equal the live weights", 0, kMany},
       {"train.seed", &c.train.seed, "of initial weights, latents, noise and data order", 0, kMany},
-      {"train.threads", &c.train.threads, "CPU threads; 0: the cores this process may use", 0, 1024},
-      {"train.max_bad_steps", &c.train.max_bad_steps, "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
+      {"train.threads", &c.train.threads, "CPU threads; 0: the cores this process may use", 0,
+       1024},
+      {"train.max_bad_steps", &c.train.max_bad_steps,
+       "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
       {"optim.g_lr", &c.optim.g_lr, "Adam's learning rate of G", 0, 1},
       {"optim.d_lr", &c.optim.d_lr, "of D", 0, 1},
       {"optim.e_lr", &c.optim.e_lr, "of E", 0, 1},
@@ -33,9 +38,11 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"optim.eps", &c.optim.eps, "Adam's epsilon", 0, 1},
       {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: at the end only", 0, kMany},
       {"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany},
-      {"checkpoint.milestone_steps", &c.checkpoint.milestone_steps, "multiples of this are kept for ever; 0: none", 0, kMany},
+      {"checkpoint.milestone_steps", &c.checkpoint.milestone_steps,
+       "multiples of this are kept for ever; 0: none", 0, kMany},
       {"log.every_steps", &c.log.every_steps, "between two lines of stats.jsonl", 1, kMany},
-      {"sample.every_steps", &c.sample.every_steps, "between two grids of samples and reconstructions; 0: none", 0, kMany},
+      {"sample.every_steps", &c.sample.every_steps,
+       "between two grids of samples and reconstructions; 0: none", 0, kMany},
       {"sample.images", &c.sample.images, "in a grid", 1, 4096},
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
@@ -43,8 +50,8 @@ std::vector<ConfigField> config_fields(Config& c) {
 }
 
 bool may_differ_on_resume(std::string_view key) {
-  constexpr std::array<std::string_view, 5> kFree = {"train.steps", "train.minutes", "train.threads",
-                                                     "train.max_bad_steps", "data.path"};
+  constexpr std::array<std::string_view, 5> kFree = {
+      "train.steps", "train.minutes", "train.threads", "train.max_bad_steps", "data.path"};
   return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
          std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
@@ -60,7 +67,8 @@ std::string preset_text(const std::string& name) {
     if (preset.name == name) return std::string(preset.text);
   }
   std::string all;
-  for (const Preset& preset : kPresets) all += std::string(all.empty() ? "" : ", ") + std::string(preset.name);
+  for (const Preset& preset : kPresets)
+    all += std::string(all.empty() ? "" : ", ") + std::string(preset.name);
   const std::string nearest = nearest_name(name, preset_names());
   fail(ExitCode::kConfig, "no preset {}{}; there are: {}", name,
        nearest.empty() ? "" : " (did you mean " + nearest + "?)", all);

@@ -59,11 +59,12 @@ struct Config {
 // All keys over `config`, with documentation and bounds.
 std::vector<ConfigField> config_fields(Config& config);
 
-// Whether two runs with configurations that differ in `key` still compute the same: logging, threads, how long
-// and how often.
+// Whether two runs with configurations that differ in `key` still compute the same: logging,
+// threads, how long and how often.
 bool may_differ_on_resume(std::string_view key);
 
-// Presets compiled into the program: one per row of the paper's Table 1, and small ones for first runs.
+// Presets compiled into the program: one per row of the paper's Table 1, and small ones for first
+// runs.
 std::vector<std::string> preset_names();
 // TOML text; throws Error{kConfig} naming the nearest preset.
 std::string preset_text(const std::string& name);

@@ -17,7 +17,9 @@ void check_finite(const ExportedWeights& weights) {
       const auto* values = static_cast<const T*>(t.data);
       for (int64_t i = 0; i < Shape(t.shape).elems(); ++i) {
         if (std::isfinite(values[i])) continue;
-        fail(ExitCode::kNumerical, "{} holds a value that is not finite: no checkpoint is written; the last one is good", t.name);
+        fail(ExitCode::kNumerical,
+             "{} holds a value that is not finite: no checkpoint is written; the last one is good",
+             t.name);
       }
     });
   }
@@ -44,7 +46,8 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
     return value;
   };
   const auto text = [&](const char* key) { return json_get<std::string>(json, key, source); };
-  if (text("format") != "bigbigan-state 1") fail(ExitCode::kBadData, "{}: of another format version", source);
+  if (text("format") != "bigbigan-state 1")
+    fail(ExitCode::kBadData, "{}: of another format version", source);
   return {.step = integer("step"),
           .consumed_samples = integer("consumed_samples"),
           .d_updates = integer("d_updates"),
@@ -59,9 +62,8 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
 }  // namespace
 
 void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state) {
-  const std::map<std::string, std::string> metadata = {{"format", "bigbigan"},
-                                                       {"step", std::to_string(state.step)},
-                                                       {"config", state.config}};
+  const std::map<std::string, std::string> metadata = {
+      {"format", "bigbigan"}, {"step", std::to_string(state.step)}, {"config", state.config}};
   const auto weights_file = [&](const char* name, WeightSet set) {
     auto weights = std::make_shared<ExportedWeights>(export_weights(model, set));
     check_finite(*weights);
@@ -69,13 +71,14 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
                             write_safetensors(file, weights->tensors, metadata);
                           }};
   };
-  const std::vector<CheckpointFile> files = {
-      weights_file(kModelFile, WeightSet::kLive), weights_file(kEmaFile, WeightSet::kEma),
-      weights_file(kOptimFile, WeightSet::kAdam),
-      {kStateFile, [&](WritableFile& file) {
-         const std::string text = to_json(to_flat_json(state)) + "\n";
-         file.write(std::as_bytes(std::span(text)));
-       }}};
+  const std::vector<CheckpointFile> files = {weights_file(kModelFile, WeightSet::kLive),
+                                             weights_file(kEmaFile, WeightSet::kEma),
+                                             weights_file(kOptimFile, WeightSet::kAdam),
+                                             {kStateFile, [&](WritableFile& file) {
+                                                const std::string text =
+                                                    to_json(to_flat_json(state)) + "\n";
+                                                file.write(std::as_bytes(std::span(text)));
+                                              }}};
   save_checkpoint(vfs, run, state.step, files);
 }
 

@@ -7,8 +7,8 @@
 
 namespace bigbigan {
 
-// Everything else that a run continues from. There is no random state: noise and data order are functions of
-// the seed and of `consumed_samples`.
+// Everything else that a run continues from. There is no random state: noise and data order are
+// functions of the seed and of `consumed_samples`.
 struct TrainState {
   int64_t step = 0;
   int64_t consumed_samples = 0;  // images drawn so far, over all ranks
@@ -19,8 +19,9 @@ struct TrainState {
   std::string config;  // TOML
 };
 
-// Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`. Throws
-// Error{kNumerical}, and writes nothing, when a value is not finite; Error{kWriteFailed} when writing fails.
+// Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`.
+// Throws Error{kNumerical}, and writes nothing, when a value is not finite; Error{kWriteFailed}
+// when writing fails.
 void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state);
 
 // The state in a checkpoint. Throws Error{kBadData} for what save_training cannot have written.

@@ -74,7 +74,9 @@ void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
 }
 
 void TrainingStep::adam(ParamStore& store, const Tensor& updates, double lr) {
-  const AdamOptions options{.lr = lr, .beta1 = config_.optim.beta1, .beta2 = config_.optim.beta2,
+  const AdamOptions options{.lr = lr,
+                            .beta1 = config_.optim.beta1,
+                            .beta2 = config_.optim.beta2,
                             .eps = config_.optim.eps};
   adam_update(ctx_, store.value, store.grad, store.adam_m, store.adam_v, updates, skip_, options);
 }
@@ -97,7 +99,9 @@ void TrainingStep::encoder_generator_update(const StepInputs& in) {
   if (model_.encoder) adam(model_.e_store, eg_updates_, config_.optim.e_lr);
 }
 
-void TrainingStep::discriminator_update(const ImageBatch& batch) { discriminator_update(inputs(batch)); }
+void TrainingStep::discriminator_update(const ImageBatch& batch) {
+  discriminator_update(inputs(batch));
+}
 
 void TrainingStep::encoder_generator_update(const ImageBatch& batch) {
   encoder_generator_update(inputs(batch));

@@ -1,5 +1,5 @@
-// One training step: d_steps discriminator updates, then one joint encoder-generator update, each on fresh
-// images and latents; then the moving averages. Paper section 3, BigGAN's schedule.
+// One training step: d_steps discriminator updates, then one joint encoder-generator update, each
+// on fresh images and latents; then the moving averages. Paper section 3, BigGAN's schedule.
 #pragma once
 
 #include <array>
@@ -26,10 +26,12 @@ struct StepReport {
 
 class TrainingStep {
  public:
-  // `ctx`: no tape; comm set where several ranks train together. The model is allocated for training.
+  // `ctx`: no tape; comm set where several ranks train together. The model is allocated for
+  // training.
   TrainingStep(const Config& config, BigBiGAN& model, const Context& ctx);
 
-  // Resets the non-finite flag. Nothing between begin() and report() reads device memory on the host.
+  // Resets the non-finite flag. Nothing between begin() and report() reads device memory on the
+  // host.
   void begin();
   // Fault injection: the next gradient is NaN.
   void poison_next_gradient() { poison_ = true; }
@@ -50,17 +52,18 @@ class TrainingStep {
   void set_updates(int64_t d, int64_t eg);
 
  private:
-  // Sums gradients over ranks, flags non-finite ones in skip_, updates; `norm` receives the squared norm.
+  // Sums gradients over ranks, flags non-finite ones in skip_, updates; `norm` receives the squared
+  // norm.
   void reduce(ParamStore& store, const Tensor& squared_norm);
   void adam(ParamStore& store, const Tensor& updates, double lr);
 
   const Config& config_;
   BigBiGAN& model_;
   Context ctx_;
-  Tensor skip_;                     // i32 (1)
-  Tensor d_updates_, eg_updates_;   // i64 (1)
-  Tensor d_terms_, eg_terms_;       // (16)
-  Tensor norm_g_, norm_e_, norm_d_; // (1)
+  Tensor skip_;                      // i32 (1)
+  Tensor d_updates_, eg_updates_;    // i64 (1)
+  Tensor d_terms_, eg_terms_;        // (16)
+  Tensor norm_g_, norm_e_, norm_d_;  // (1)
   bool poison_ = false;
 };
 

@@ -47,7 +47,8 @@ Tensor first_images(const Context& ctx, const Dataset& data, int64_t count) {
   return normalize_image(ctx, pixels_to_tensor(ctx, {count, h, w, c}, pixels), Tensor());
 }
 
-// Throws Error{kConfig} listing the keys in which a checkpoint's configuration differs from this run's.
+// Throws Error{kConfig} listing the keys in which a checkpoint's configuration differs from this
+// run's.
 void check_same_config(const std::string& saved_text, Config config, const Vfs::Path& checkpoint) {
   Config saved;
   apply_toml(config_fields(saved), saved_text, checkpoint.string());
@@ -55,7 +56,8 @@ void check_same_config(const std::string& saved_text, Config config, const Vfs::
   std::string problems;
   for (size_t i = 0; i < mine.size(); ++i) {
     if (may_differ_on_resume(mine[i].key)) continue;
-    for (const std::string& difference : differences(std::span(&theirs[i], 1), std::span(&mine[i], 1))) {
+    for (const std::string& difference :
+         differences(std::span(&theirs[i], 1), std::span(&mine[i], 1))) {
       problems += "\n  " + difference;
     }
   }
@@ -74,13 +76,15 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config)
       pool_(thread_count(config)),
       ctx_{.exec = CpuExec{&pool_}, .allocator = &allocator_},
       model_(config.model) {
-  const auto all = open_dataset(vfs_, config_.data.path, Split::kTrain, model_.arch.encoder_resolution);
+  const auto all =
+      open_dataset(vfs_, config_.data.path, Split::kTrain, model_.arch.encoder_resolution);
   if (all->image().channels != config_.model.image_channels) {
-    fail(ExitCode::kConfig, "{}: images of {} channels, model.image_channels is {}", config_.data.path,
-         all->image().channels, config_.model.image_channels);
+    fail(ExitCode::kConfig, "{}: images of {} channels, model.image_channels is {}",
+         config_.data.path, all->image().channels, config_.model.image_channels);
   }
   if (all->size() - config_.data.val_images < config_.train.batch) {
-    fail(ExitCode::kConfig, "{}: {} images less {} held out (data.val_images) are fewer than train.batch {}",
+    fail(ExitCode::kConfig,
+         "{}: {} images less {} held out (data.val_images) are fewer than train.batch {}",
          config_.data.path, all->size(), config_.data.val_images, config_.train.batch);
   }
   const auto seed = static_cast<uint64_t>(config_.train.seed);
@@ -88,7 +92,8 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config)
   train_data_ = std::make_shared<Subset>(all, std::move(held.train));
   val_data_ = std::make_shared<Subset>(all, std::move(held.val));
   state_.data_fingerprint = fingerprint(*all);
-  loader_ = std::make_unique<BatchLoader>(train_data_, Sampler(train_data_->size(), seed), config_.data.flip);
+  loader_ = std::make_unique<BatchLoader>(train_data_, Sampler(train_data_->size(), seed),
+                                          config_.data.flip);
   model_.allocate(ctx_, true);
   step_ = std::make_unique<TrainingStep>(config_, model_, ctx_);
   resume();
@@ -111,8 +116,8 @@ void Trainer::resume() {
   state_ = load_state(vfs_, *checkpoint);
   check_same_config(state_.config, config_, *checkpoint);
   if (state_.data_fingerprint != fingerprint) {
-    fail(ExitCode::kConfig, "{} was trained on other data (fingerprint {}, {} has {})", checkpoint->string(),
-         state_.data_fingerprint, config_.data.path, fingerprint);
+    fail(ExitCode::kConfig, "{} was trained on other data (fingerprint {}, {} has {})",
+         checkpoint->string(), state_.data_fingerprint, config_.data.path, fingerprint);
   }
   load_weights(vfs_, *checkpoint, model_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
@@ -133,8 +138,8 @@ ImageBatch Trainer::next_batch() {
   data_wait_seconds_ += seconds_since(start);
   const auto [h, w, c] = train_data_->image();
   state_.consumed_samples += batch;
-  return {pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels), pixels_to_tensor(ctx_, {batch}, loaded.flip),
-          first, batch};
+  return {pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels),
+          pixels_to_tensor(ctx_, {batch}, loaded.flip), first, batch};
 }
 
 void Trainer::train_step() {
@@ -158,8 +163,11 @@ void Trainer::train_step() {
   step_seconds_ += seconds;
   if (state_.step % config_.log.every_steps == 0 || report.skipped) log(report);
   if (state_.bad_in_row >= config_.train.max_bad_steps) {
-    fail(ExitCode::kNumerical, "step {}: NaN or Inf in a loss or gradient {} steps in a row; the last checkpoint is untouched. "
-         "Lower the learning rates, or resume with another train.seed", state_.step, state_.bad_in_row);
+    fail(ExitCode::kNumerical,
+         "step {}: NaN or Inf in a loss or gradient {} steps in a row; the last checkpoint is "
+         "untouched. "
+         "Lower the learning rates, or resume with another train.seed",
+         state_.step, state_.bad_in_row);
   }
 }
 
@@ -174,28 +182,39 @@ void Trainer::log(const StepReport& r) {
                          {"img_per_s", img_per_s},
                          {"ms_per_step", ms},
                          {"ms_data_wait", 1e3 * data_wait_seconds_ / steps},
-                         {"loss_d", r.d[kLossTotal]}, {"loss_d_x", r.d[kLossX]},
-                         {"loss_d_z", r.d[kLossZ]}, {"loss_d_xz", r.d[kLossXZ]},
-                         {"loss_eg", r.eg[kLossTotal]}, {"loss_eg_x", r.eg[kLossX]},
-                         {"loss_eg_z", r.eg[kLossZ]}, {"loss_eg_xz", r.eg[kLossXZ]},
-                         {"score_x_real", r.d[kScoreXReal]}, {"score_x_fake", r.d[kScoreXFake]},
-                         {"score_z_real", r.d[kScoreZReal]}, {"score_z_fake", r.d[kScoreZFake]},
-                         {"score_xz_real", r.d[kScoreXZReal]}, {"score_xz_fake", r.d[kScoreXZFake]},
-                         {"grad_norm_g", r.grad_norm_g}, {"grad_norm_e", r.grad_norm_e},
+                         {"loss_d", r.d[kLossTotal]},
+                         {"loss_d_x", r.d[kLossX]},
+                         {"loss_d_z", r.d[kLossZ]},
+                         {"loss_d_xz", r.d[kLossXZ]},
+                         {"loss_eg", r.eg[kLossTotal]},
+                         {"loss_eg_x", r.eg[kLossX]},
+                         {"loss_eg_z", r.eg[kLossZ]},
+                         {"loss_eg_xz", r.eg[kLossXZ]},
+                         {"score_x_real", r.d[kScoreXReal]},
+                         {"score_x_fake", r.d[kScoreXFake]},
+                         {"score_z_real", r.d[kScoreZReal]},
+                         {"score_z_fake", r.d[kScoreZFake]},
+                         {"score_xz_real", r.d[kScoreXZReal]},
+                         {"score_xz_fake", r.d[kScoreXZFake]},
+                         {"grad_norm_g", r.grad_norm_g},
+                         {"grad_norm_e", r.grad_norm_e},
                          {"grad_norm_d", r.grad_norm_d},
                          {"skipped_steps", state_.skipped_steps},
                          {"mem_bytes", memory.peak_total}};
   stats_->write(line);
   for (const auto& [key, value] : line) {
-    if (const auto* number = std::get_if<double>(&value)) board_->scalar(key, state_.step, *number, wall_time());
+    if (const auto* number = std::get_if<double>(&value))
+      board_->scalar(key, state_.step, *number, wall_time());
   }
   double left = static_cast<double>(config_.train.steps - state_.step) * ms / 1e3;
-  if (config_.train.minutes > 0) left = std::min(left, config_.train.minutes * 60 - state_.elapsed_seconds);
-  progress_.update(fmt::format("step {}/{} kimg {:.1f} D {:.3f} EG {:.3f} |g| {:.2f} img/s {:.0f} mem {:.2f} GiB eta {}{}",
-                               state_.step, config_.train.steps, static_cast<double>(state_.consumed_samples) / 1e3,
-                               r.d[kLossTotal], r.eg[kLossTotal], r.grad_norm_g, img_per_s,
-                               static_cast<double>(memory.peak_total) / (1 << 30), format_duration(left),
-                               r.skipped ? " SKIPPED (NaN or Inf)" : ""));
+  if (config_.train.minutes > 0)
+    left = std::min(left, config_.train.minutes * 60 - state_.elapsed_seconds);
+  progress_.update(fmt::format(
+      "step {}/{} kimg {:.1f} D {:.3f} EG {:.3f} |g| {:.2f} img/s {:.0f} mem {:.2f} GiB eta {}{}",
+      state_.step, config_.train.steps, static_cast<double>(state_.consumed_samples) / 1e3,
+      r.d[kLossTotal], r.eg[kLossTotal], r.grad_norm_g, img_per_s,
+      static_cast<double>(memory.peak_total) / (1 << 30), format_duration(left),
+      r.skipped ? " SKIPPED (NaN or Inf)" : ""));
   logged_step_ = state_.step;
   step_seconds_ = data_wait_seconds_ = 0;
 }
@@ -206,8 +225,8 @@ void Trainer::draw_reals() {
   write_png(vfs_, run_ / "reals.png", picture_of(ctx_, first_images(ctx_, *train_data_, count), 8));
 }
 
-// Fixed latents and fixed held-out images, with the averaged weights: the pictures of a run can be compared.
-// Batch statistics: the stored ones lag behind early in training.
+// Fixed latents and fixed held-out images, with the averaged weights: the pictures of a run can be
+// compared. Batch statistics: the stored ones lag behind early in training.
 void Trainer::draw_grids() {
   const UseAverages averages(model_);
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
@@ -279,9 +298,9 @@ std::string memory_plan(const Config& config) {
   int64_t parameters = 0;
   for (ParamStore* store : model.stores()) parameters += store->parameter_count();
   constexpr double kMiB = 1 << 20;
-  std::string text = fmt::format("parameters {:.1f} MiB, gradients {:.1f}, Adam {:.1f}, averages {:.1f}",
-                                 parameters * 4 / kMiB, parameters * 4 / kMiB, parameters * 8 / kMiB,
-                                 parameters * 4 / kMiB);
+  std::string text = fmt::format(
+      "parameters {:.1f} MiB, gradients {:.1f}, Adam {:.1f}, averages {:.1f}",
+      parameters * 4 / kMiB, parameters * 4 / kMiB, parameters * 8 / kMiB, parameters * 4 / kMiB);
   if (parameters > kLargestMeasured) {
     return text + "; activations are not measured for models over 20 million parameters on a CPU";
   }
@@ -295,15 +314,19 @@ std::string memory_plan(const Config& config) {
     small.initialize(0);
     TrainingStep step(config, small, ctx);
     const int64_t r = small.arch.encoder_resolution;
-    const Tensor pixels = Tensor::zeros(ctx, {batch, r, r, config.model.image_channels}, DType::kU8);
+    const Tensor pixels =
+        Tensor::zeros(ctx, {batch, r, r, config.model.image_channels}, DType::kU8);
     step.begin();
     step.discriminator_update({pixels, Tensor(), 0, batch});
     step.encoder_generator_update({pixels, Tensor(), 0, batch});
     peaks[batch == 2 ? 0 : 1] = static_cast<double>(allocator.ledger().peak_total);
   }
   const double per_image = (peaks[1] - peaks[0]) / 2;
-  return text + fmt::format("; activations {:.2f} MiB per image; {:.1f} MiB in all at train.batch {}", per_image / kMiB,
-                            (peaks[0] + per_image * static_cast<double>(config.train.batch - 2)) / kMiB, config.train.batch);
+  return text +
+         fmt::format("; activations {:.2f} MiB per image; {:.1f} MiB in all at train.batch {}",
+                     per_image / kMiB,
+                     (peaks[0] + per_image * static_cast<double>(config.train.batch - 2)) / kMiB,
+                     config.train.batch);
 }
 
 }  // namespace bigbigan

@@ -14,16 +14,18 @@ namespace bigbigan {
 
 class Trainer {
  public:
-  // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is one. `run`
-  // exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data, kConfig for a
-  // checkpoint of another configuration or other data, kNoCheckpoint.
+  // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is
+  // one. `run` exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data,
+  // kConfig for a checkpoint of another configuration or other data, kNoCheckpoint.
   Trainer(Vfs& vfs, Vfs::Path run, const Config& config);
 
-  // Takes weights and averages from another run, checkpoint or file in place of initial ones; only before step 1.
+  // Takes weights and averages from another run, checkpoint or file in place of initial ones; only
+  // before step 1.
   void start_from(const Vfs::Path& weights);
 
-  // Trains until train.steps, train.minutes or a stop signal. Returns kOk, or kStopped after a signal; either
-  // way the last step is in a checkpoint. Throws Error{kNumerical} after train.max_bad_steps skipped steps.
+  // Trains until train.steps, train.minutes or a stop signal. Returns kOk, or kStopped after a
+  // signal; either way the last step is in a checkpoint. Throws Error{kNumerical} after
+  // train.max_bad_steps skipped steps.
   ExitCode run();
 
   [[nodiscard]] const TrainState& state() const { return state_; }
@@ -60,8 +62,8 @@ class Trainer {
   int64_t logged_step_ = 0, saved_step_ = -1;
 };
 
-// Memory that training takes, by tag, as text: exact for parameters and optimiser; activations by running two
-// small batches where the model is small enough for that.
+// Memory that training takes, by tag, as text: exact for parameters and optimiser; activations by
+// running two small batches where the model is small enough for that.
 std::string memory_plan(const Config& config);
 
 }  // namespace bigbigan

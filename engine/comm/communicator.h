@@ -1,5 +1,5 @@
-// What ranks that share one global batch say to each other. Collectives are called by all ranks in the
-// same order; sums are formed in rank order, so every rank gets the same bits on every run.
+// What ranks that share one global batch say to each other. Collectives are called by all ranks in
+// the same order; sums are formed in rank order, so every rank gets the same bits on every run.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ class SelfCommunicator final : public Communicator {
 };
 
 // Runs body(communicator) on `ranks` host threads that form one world, and joins them. The first
-// exception of a rank is rethrown; the others are released from their collectives with an Error of kind
-// kPeerLost.
+// exception of a rank is rethrown; the others are released from their collectives with an Error of
+// kind kPeerLost.
 void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body);
 
 }  // namespace bigbigan

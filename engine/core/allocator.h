@@ -1,4 +1,5 @@
-// Memory for tensors: an interface with a byte ledger per tag, a caching pool, and a guard decorator.
+// Memory for tensors: an interface with a byte ledger per tag, a caching pool, and a guard
+// decorator.
 #pragma once
 
 #include <array>
@@ -15,7 +16,14 @@ namespace bigbigan {
 
 // What a block is for; the ledger and the memory plan are kept by tag.
 enum class MemoryTag : uint8_t {
-  kParameters, kGradients, kOptimizer, kBuffers, kActivations, kWorkspace, kData, kCount
+  kParameters,
+  kGradients,
+  kOptimizer,
+  kBuffers,
+  kActivations,
+  kWorkspace,
+  kData,
+  kCount
 };
 
 constexpr std::string_view name_of(MemoryTag tag) {
@@ -40,16 +48,16 @@ std::string to_string(const MemoryLedger& ledger);
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  // At least `bytes` bytes, 64-byte aligned; never null, also for 0 bytes. Throws Error{kSystem} with the
-  // ledger's largest tags when memory is exhausted.
+  // At least `bytes` bytes, 64-byte aligned; never null, also for 0 bytes. Throws Error{kSystem}
+  // with the ledger's largest tags when memory is exhausted.
   virtual void* allocate(int64_t bytes, MemoryTag tag) = 0;
   virtual void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept = 0;
   [[nodiscard]] virtual MemoryLedger ledger() const = 0;
 };
 
-// Host memory from a pool of freed blocks, kept by rounded size: the same sequence of requests gets the
-// same addresses, and a step touches no fresh page after the first. Thread-safe. Under AddressSanitizer
-// nothing is pooled, so that every block keeps its red zones.
+// Host memory from a pool of freed blocks, kept by rounded size: the same sequence of requests gets
+// the same addresses, and a step touches no fresh page after the first. Thread-safe. Under
+// AddressSanitizer nothing is pooled, so that every block keeps its red zones.
 class HostAllocator final : public Allocator {
  public:
   // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit.
@@ -69,8 +77,9 @@ class HostAllocator final : public Allocator {
   std::map<int64_t, std::vector<void*>> free_;
 };
 
-// Decorator for tests: fills new blocks with NaN bits (0xff) and surrounds each with guard bands that are
-// checked on release; a write outside a block aborts the process with the block's size and tag.
+// Decorator for tests: fills new blocks with NaN bits (0xff) and surrounds each with guard bands
+// that are checked on release; a write outside a block aborts the process with the block's size and
+// tag.
 class GuardAllocator final : public Allocator {
  public:
   explicit GuardAllocator(Allocator& base) : base_(base) {}

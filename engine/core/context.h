@@ -1,5 +1,5 @@
-// What every operation gets as its first argument: where it runs, where memory comes from, and what is
-// being recorded. Explicit: the engine has no globals and no thread-locals.
+// What every operation gets as its first argument: where it runs, where memory comes from, and what
+// is being recorded. Explicit: the engine has no globals and no thread-locals.
 #pragma once
 
 #include <utility>
@@ -20,7 +20,8 @@ using AnyExec = std::variant<CpuExec>;
 struct Context {
   AnyExec exec;
   Allocator* allocator = nullptr;
-  // Ranks that share a batch: batch norm statistics are taken over all of them. Null: this rank alone.
+  // Ranks that share a batch: batch norm statistics are taken over all of them. Null: this rank
+  // alone.
   Communicator* comm = nullptr;
   // Where operations record themselves; null means inference or a forward-only pass.
   Tape* tape = nullptr;

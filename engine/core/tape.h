@@ -1,10 +1,12 @@
-// Reverse-mode automatic differentiation: nodes in execution order, used once, walked backwards once.
+// Reverse-mode automatic differentiation: nodes in execution order, used once, walked backwards
+// once.
 //
-// Note [Gradient ownership]: a gradient buffer has one owner. Gradients of intermediate values belong to
-// the tape, which allocates one when the first consumer writes it and frees it when the producer has run.
-// Gradients of parameters are views into the ParamStore. A backward closure never adds buffers up itself:
-// it asks `wants(i)`, then `grad(i)`, and gets a buffer together with the order to overwrite it or to
-// accumulate into it. Inputs are addressed by index, never by the order of calls.
+// Note [Gradient ownership]: a gradient buffer has one owner. Gradients of intermediate values
+// belong to the tape, which allocates one when the first consumer writes it and frees it when the
+// producer has run. Gradients of parameters are views into the ParamStore. A backward closure never
+// adds buffers up itself: it asks `wants(i)`, then `grad(i)`, and gets a buffer together with the
+// order to overwrite it or to accumulate into it. Inputs are addressed by index, never by the order
+// of calls.
 #pragma once
 
 #include <functional>
@@ -49,19 +51,20 @@ class Tape {
   // Called with the leaf's tag when the last node that uses the leaf has run.
   std::function<void(int64_t tag)> on_grad_ready;
 
-  // A leaf whose gradient the caller owns: `grad` has the value's shape; `accumulate` says whether the
-  // first write overwrites it. Leaves are told apart by the address of their gradient: the same parameter
-  // asked for twice is one leaf.
+  // A leaf whose gradient the caller owns: `grad` has the value's shape; `accumulate` says whether
+  // the first write overwrites it. Leaves are told apart by the address of their gradient: the same
+  // parameter asked for twice is one leaf.
   Var leaf(const Tensor& value, View grad, bool accumulate, int64_t tag);
   // A leaf whose gradient the tape keeps; read it with gradient() after backward().
   Var input(const Tensor& value);
 
-  // Parameters whose owner is watched become leaves, those of others constants (D in the E+G update).
+  // Parameters whose owner is watched become leaves, those of others constants (D in the E+G
+  // update).
   void watch(const void* owner) { watched_.push_back(owner); }
   [[nodiscard]] bool watches(const void* owner) const;
 
-  // Records a node. `inputs` may hold constants. Returns one Var per output; without any input that wants
-  // a gradient nothing is recorded and the outputs are constants.
+  // Records a node. `inputs` may hold constants. Returns one Var per output; without any input that
+  // wants a gradient nothing is recorded and the outputs are constants.
   std::vector<Var> record(std::string_view op, std::span<const Var> inputs,
                           std::span<const Tensor> outputs, BackwardFn backward);
   // A node without outputs that starts the backward pass: a loss.
@@ -80,13 +83,13 @@ class Tape {
   struct Slot {
     Shape shape;
     DType dtype = DType::kF32;
-    Tensor grad;            // owned or borrowed buffer; empty until first written
-    View external;          // parameter gradient, if any
-    bool written = false;   // holds a (partial) gradient: further writes accumulate
-    bool keep = false;      // leaf: not freed
+    Tensor grad;           // owned or borrowed buffer; empty until first written
+    View external;         // parameter gradient, if any
+    bool written = false;  // holds a (partial) gradient: further writes accumulate
+    bool keep = false;     // leaf: not freed
     bool notify = false;
     int64_t tag = 0;
-    int uses = 0;           // nodes that list the slot and have not run
+    int uses = 0;  // nodes that list the slot and have not run
   };
   struct Node {
     std::string_view op;

@@ -25,8 +25,8 @@ class Tensor {
   [[nodiscard]] DType dtype() const { return dtype_; }
   [[nodiscard]] int64_t elems() const { return shape_.elems(); }
   [[nodiscard]] View view() const { return {data_, shape_, dtype_}; }
-  operator View() const { return view(); }            // NOLINT: a tensor is usable where a view is
-  operator ConstView() const { return view(); }       // NOLINT
+  operator View() const { return view(); }       // NOLINT: a tensor is usable where a view is
+  operator ConstView() const { return view(); }  // NOLINT
   template <class T>
   [[nodiscard]] T* as() const {
     return view().as<T>();

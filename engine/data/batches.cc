@@ -22,7 +22,8 @@ LoadedBatch BatchLoader::next(int64_t first, int64_t count, int64_t stride) {
   }
   ahead_first_ = first + stride;
   ahead_count_ = count;
-  ahead_ = std::async(std::launch::async, [this, from = ahead_first_, count] { return load(from, count); });
+  ahead_ = std::async(std::launch::async,
+                      [this, from = ahead_first_, count] { return load(from, count); });
   return batch;
 }
 

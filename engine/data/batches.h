@@ -21,8 +21,8 @@ class BatchLoader {
   BatchLoader(std::shared_ptr<const Dataset> data, const Sampler& sampler, bool flip)
       : data_(std::move(data)), sampler_(sampler), flip_(flip) {}
 
-  // Images at positions [first, first + count); the batch that starts `stride` later is loaded meanwhile.
-  // Errors of that loading are thrown when it is asked for.
+  // Images at positions [first, first + count); the batch that starts `stride` later is loaded
+  // meanwhile. Errors of that loading are thrown when it is asked for.
   LoadedBatch next(int64_t first, int64_t count, int64_t stride);
 
  private:

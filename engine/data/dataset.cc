@@ -21,10 +21,12 @@ struct RawImages {
   std::vector<uint8_t> pixels;
 };
 
-RawImages as_images(const std::vector<int64_t>& shape, std::vector<uint8_t> pixels, const std::string& source) {
+RawImages as_images(const std::vector<int64_t>& shape, std::vector<uint8_t> pixels,
+                    const std::string& source) {
   const bool gray = shape.size() == 3;
   if (!gray && (shape.size() != 4 || (shape[3] != 1 && shape[3] != 3))) {
-    fail(ExitCode::kBadData, "{}: an array of rank {}, expected images (N, H, W) or (N, H, W, 1 or 3)", source,
+    fail(ExitCode::kBadData,
+         "{}: an array of rank {}, expected images (N, H, W) or (N, H, W, 1 or 3)", source,
          shape.size());
   }
   if (shape[0] == 0) fail(ExitCode::kBadData, "{}: no images", source);
@@ -38,16 +40,20 @@ RawImages as_images(const std::vector<int64_t>& shape, std::vector<uint8_t> pixe
 RawImages padded(RawImages raw, int64_t resolution, const std::string& source) {
   const auto [h, w, c] = raw.image;
   if (h > resolution || w > resolution) {
-    fail(ExitCode::kBadData, "{}: images of {}x{}, expected at most {}x{}: set model.resolution, or resize them",
+    fail(ExitCode::kBadData,
+         "{}: images of {}x{}, expected at most {}x{}: set model.resolution, or resize them",
          source, h, w, resolution, resolution);
   }
   if (h == resolution && w == resolution) return raw;
-  RawImages out{raw.count, {resolution, resolution, c}, std::vector<uint8_t>(raw.count * resolution * resolution * c)};
+  RawImages out{raw.count,
+                {resolution, resolution, c},
+                std::vector<uint8_t>(raw.count * resolution * resolution * c)};
   const int64_t top = (resolution - h) / 2, left = (resolution - w) / 2;
   for (int64_t n = 0; n < raw.count; ++n) {
     for (int64_t row = 0; row < h; ++row) {
       const auto from = raw.pixels.begin() + (n * h + row) * w * c;
-      std::copy(from, from + w * c, out.pixels.begin() + ((n * resolution + top + row) * resolution + left) * c);
+      std::copy(from, from + w * c,
+                out.pixels.begin() + ((n * resolution + top + row) * resolution + left) * c);
     }
   }
   return out;
@@ -57,55 +63,66 @@ Vfs::Path find_idx(Vfs& vfs, const Vfs::Path& folder, const std::string& name) {
   for (const std::string& candidate : {name + ".gz", name}) {
     if (vfs.exists(folder / candidate)) return folder / candidate;
   }
-  fail(ExitCode::kNoInput, "{}: neither {}.gz nor {} is there; expected the IDX files of a data set such as "
-       "Fashion-MNIST (Debian package dataset-fashion-mnist)", folder.string(), name, name);
+  fail(ExitCode::kNoInput,
+       "{}: neither {}.gz nor {} is there; expected the IDX files of a data set such as "
+       "Fashion-MNIST (Debian package dataset-fashion-mnist)",
+       folder.string(), name, name);
 }
 
 std::vector<std::string> names_of_classes(const Vfs::Path& folder, int32_t classes) {
   if (folder.string().find("fashion") != std::string::npos && classes == 10) {
-    return {"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"};
+    return {"T-shirt/top", "trouser", "pullover", "dress", "coat",
+            "sandal",      "shirt",   "sneaker",  "bag",   "ankle boot"};
   }
   std::vector<std::string> names;
   for (int32_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   return names;
 }
 
-std::shared_ptr<const Dataset> open_idx(Vfs& vfs, const Vfs::Path& folder, Split split, int64_t resolution) {
+std::shared_ptr<const Dataset> open_idx(Vfs& vfs, const Vfs::Path& folder, Split split,
+                                        int64_t resolution) {
   const std::string prefix = split == Split::kTrain ? "train" : "t10k";
   const Vfs::Path images_path = find_idx(vfs, folder, prefix + "-images-idx3-ubyte");
   const Vfs::Path labels_path = find_idx(vfs, folder, prefix + "-labels-idx1-ubyte");
   IdxArray file = read_idx(vfs, images_path);
-  RawImages images =
-      padded(as_images(file.shape, std::move(file.data), images_path.string()), resolution, images_path.string());
+  RawImages images = padded(as_images(file.shape, std::move(file.data), images_path.string()),
+                            resolution, images_path.string());
   const IdxArray labels = read_idx(vfs, labels_path);
   if (labels.shape.size() != 1 || labels.shape[0] != images.count) {
-    fail(ExitCode::kBadData, "{}: {} labels, expected one for each of the {} images", labels_path.string(),
-         labels.shape[0], images.count);
+    fail(ExitCode::kBadData, "{}: {} labels, expected one for each of the {} images",
+         labels_path.string(), labels.shape[0], images.count);
   }
   const std::vector<int32_t> list(labels.data.begin(), labels.data.end());
   const int32_t classes = *std::max_element(list.begin(), list.end()) + 1;
-  return std::make_shared<MemoryDataset>(images.image, std::move(images.pixels), list, names_of_classes(folder, classes));
+  return std::make_shared<MemoryDataset>(images.image, std::move(images.pixels), list,
+                                         names_of_classes(folder, classes));
 }
 
 std::shared_ptr<const Dataset> open_npy(Vfs& vfs, const Vfs::Path& path, int64_t resolution) {
   const NpyArray array = read_npy(vfs, path);
   if (array.dtype != DType::kU8) {
-    fail(ExitCode::kBadData, "{}: holds {}, expected u8 pixels", path.string(), name_of(array.dtype));
+    fail(ExitCode::kBadData, "{}: holds {}, expected u8 pixels", path.string(),
+         name_of(array.dtype));
   }
   std::vector<uint8_t> pixels(array.data.size());
   if (!pixels.empty()) std::memcpy(pixels.data(), array.data.data(), pixels.size());
-  RawImages images = padded(as_images(array.shape, std::move(pixels), path.string()), resolution, path.string());
+  RawImages images =
+      padded(as_images(array.shape, std::move(pixels), path.string()), resolution, path.string());
   return std::make_shared<MemoryDataset>(images.image, std::move(images.pixels),
-                                         std::vector<int32_t>(images.count, -1), std::vector<std::string>());
+                                         std::vector<int32_t>(images.count, -1),
+                                         std::vector<std::string>());
 }
 
 }  // namespace
 
-MemoryDataset::MemoryDataset(ImageShape image, std::vector<uint8_t> pixels, std::vector<int32_t> labels,
-                             std::vector<std::string> class_names)
-    : image_(image), pixels_(std::move(pixels)), labels_(std::move(labels)), class_names_(std::move(class_names)) {
-  check(static_cast<int64_t>(pixels_.size()) == size() * image_.bytes(), "dataset: {} pixels for {} images of {}",
-        pixels_.size(), size(), image_.bytes());
+MemoryDataset::MemoryDataset(ImageShape image, std::vector<uint8_t> pixels,
+                             std::vector<int32_t> labels, std::vector<std::string> class_names)
+    : image_(image),
+      pixels_(std::move(pixels)),
+      labels_(std::move(labels)),
+      class_names_(std::move(class_names)) {
+  check(static_cast<int64_t>(pixels_.size()) == size() * image_.bytes(),
+        "dataset: {} pixels for {} images of {}", pixels_.size(), size(), image_.bytes());
 }
 
 void MemoryDataset::read(int64_t index, std::span<uint8_t> pixels) const {
@@ -114,17 +131,22 @@ void MemoryDataset::read(int64_t index, std::span<uint8_t> pixels) const {
   std::copy_n(pixels_.begin() + index * image_.bytes(), image_.bytes(), pixels.begin());
 }
 
-std::shared_ptr<const Dataset> open_dataset(Vfs& vfs, const Vfs::Path& path, Split split, int64_t resolution) {
+std::shared_ptr<const Dataset> open_dataset(Vfs& vfs, const Vfs::Path& path, Split split,
+                                            int64_t resolution) {
   if (!vfs.exists(path)) {
-    fail(ExitCode::kNoInput, "{}: not found; expected a folder with IDX files or an .npy file of images", path.string());
+    fail(ExitCode::kNoInput,
+         "{}: not found; expected a folder with IDX files or an .npy file of images",
+         path.string());
   }
-  return path.extension() == ".npy" ? open_npy(vfs, path, resolution) : open_idx(vfs, path, split, resolution);
+  return path.extension() == ".npy" ? open_npy(vfs, path, resolution)
+                                    : open_idx(vfs, path, split, resolution);
 }
 
 std::string fingerprint(const Dataset& data) {
   const ImageShape image = data.image();
   std::vector<uint8_t> pixels(image.bytes());
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       XXH3_freeState);
   check(state != nullptr && XXH3_64bits_reset(state.get()) == XXH_OK, "fingerprint: no memory");
   const int64_t header[] = {data.size(), image.height, image.width, image.channels};
   XXH3_64bits_update(state.get(), header, sizeof header);

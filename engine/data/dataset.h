@@ -53,9 +53,15 @@ class Subset final : public Dataset {
       : base_(std::move(base)), indices_(std::move(indices)) {}
   [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   [[nodiscard]] ImageShape image() const override { return base_->image(); }
-  void read(int64_t index, std::span<uint8_t> pixels) const override { base_->read(indices_[index], pixels); }
-  [[nodiscard]] int32_t label(int64_t index) const override { return base_->label(indices_[index]); }
-  [[nodiscard]] std::vector<std::string> class_names() const override { return base_->class_names(); }
+  void read(int64_t index, std::span<uint8_t> pixels) const override {
+    base_->read(indices_[index], pixels);
+  }
+  [[nodiscard]] int32_t label(int64_t index) const override {
+    return base_->label(indices_[index]);
+  }
+  [[nodiscard]] std::vector<std::string> class_names() const override {
+    return base_->class_names();
+  }
 
  private:
   std::shared_ptr<const Dataset> base_;
@@ -65,17 +71,18 @@ class Subset final : public Dataset {
 enum class Split : uint8_t { kTrain, kTest };
 
 // Opens `path` for networks of `resolution`: a folder with IDX files (train-images-idx3-ubyte,
-// train-labels-idx1-ubyte, t10k-..., plain or .gz), or an .npy file of images, u8 (N, H, W, C) or (N, H, W),
-// without labels and without splits. Smaller images are centred on zeros (28 to 32: two pixels on each side).
-// Errors: kNoInput naming the files looked for; kBadData for damaged, empty or larger images, or labels that
-// do not match.
-std::shared_ptr<const Dataset> open_dataset(Vfs& vfs, const Vfs::Path& path, Split split, int64_t resolution);
+// train-labels-idx1-ubyte, t10k-..., plain or .gz), or an .npy file of images, u8 (N, H, W, C) or
+// (N, H, W), without labels and without splits. Smaller images are centred on zeros (28 to 32: two
+// pixels on each side). Errors: kNoInput naming the files looked for; kBadData for damaged, empty
+// or larger images, or labels that do not match.
+std::shared_ptr<const Dataset> open_dataset(Vfs& vfs, const Vfs::Path& path, Split split,
+                                            int64_t resolution);
 
 // 16 hexadecimal digits that change with any pixel, label, or the order.
 std::string fingerprint(const Dataset& data);
 
-// Indices of `size` images without and with `val_images` held out, each ascending; which ones is a pure
-// function of (size, seed).
+// Indices of `size` images without and with `val_images` held out, each ascending; which ones is a
+// pure function of (size, seed).
 struct HeldOut {
   std::vector<int64_t> train, val;
 };

@@ -1,7 +1,7 @@
-// Note [Sample order]: the images of a run are numbered by position, 0, 1, 2, ..., over all sub-steps, epochs
-// and ranks. Position p is image perm(p mod size) of epoch p / size, where perm is a permutation keyed by
-// (seed, epoch). The state of the data pipeline is therefore one integer, any number of ranks sees the same
-// global order, and prefetching cannot change it.
+// Note [Sample order]: the images of a run are numbered by position, 0, 1, 2, ..., over all
+// sub-steps, epochs and ranks. Position p is image perm(p mod size) of epoch p / size, where perm
+// is a permutation keyed by (seed, epoch). The state of the data pipeline is therefore one integer,
+// any number of ranks sees the same global order, and prefetching cannot change it.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,8 @@ class JsonlWriter {
   // again) and lines that cannot be read are dropped first, atomically.
   JsonlWriter(Vfs& vfs, const Vfs::Path& path, int64_t last_step);
   void write(const FlatJson& object);
-  // The lines so far survive a power cut: before a checkpoint, so that the log has no gap behind it.
+  // The lines so far survive a power cut: before a checkpoint, so that the log has no gap behind
+  // it.
   void sync() { file_->sync(); }
 
  private:

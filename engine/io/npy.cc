@@ -17,10 +17,10 @@ namespace {
 constexpr size_t kMaxHeaderBytes = 64 << 10;
 constexpr int64_t kMaxPrefixBytes = 12;  // magic, version, length of the header
 constexpr std::array<std::pair<std::string_view, DType>, 5> kDTypes = {{{"<f4", DType::kF32},
-                                                                       {"<f8", DType::kF64},
-                                                                       {"|u1", DType::kU8},
-                                                                       {"<i4", DType::kI32},
-                                                                       {"<i8", DType::kI64}}};
+                                                                        {"<f8", DType::kF64},
+                                                                        {"|u1", DType::kU8},
+                                                                        {"<i4", DType::kI32},
+                                                                        {"<i8", DType::kI64}}};
 
 // The header is a Python dict literal with three known keys; nothing else is understood.
 class HeaderParser {
@@ -81,7 +81,8 @@ class HeaderParser {
     for (const auto& [known, value] : kDTypes) {
       if (known == name) return value;
     }
-    refuse(fmt::format("dtype '{}', expected <f4, <f8, |u1, <i4 or <i8; convert with astype()", name));
+    refuse(
+        fmt::format("dtype '{}', expected <f4, <f8, |u1, <i4 or <i8; convert with astype()", name));
   }
   void order() {
     peek();
@@ -96,8 +97,10 @@ class HeaderParser {
     expect('(');
     while (peek() != ')') {
       int64_t value = 0;
-      const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
-      if (error != std::errc() || text_[at_] == '-') refuse(fmt::format("no dimension at byte {}", at_));
+      const auto [end, error] =
+          std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
+      if (error != std::errc() || text_[at_] == '-')
+        refuse(fmt::format("no dimension at byte {}", at_));
       at_ = static_cast<size_t>(end - text_.data());
       dims.push_back(value);
       if (dims.size() > 8) refuse("rank over 8");
@@ -119,8 +122,8 @@ std::string header_of(DType dtype, std::span<const int64_t> shape) {
     if (value == dtype) descr = name;
   }
   check(!descr.empty(), "npy: no code for {}", name_of(dtype));
-  std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr,
-                                 fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
+                                 descr, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   dict.append(63 - (dict.size() + 10) % 64, ' ');
   dict += '\n';
   std::string header = "\x93NUMPY\x01";
@@ -147,9 +150,10 @@ struct NpyHeader {
   int64_t data_bytes = 0;
 };
 
-// Reads the header of a file of `file_bytes` from its first bytes (all of them, or as many as a header may
-// have) and checks that the data fills the rest exactly.
-NpyHeader parse_header(std::span<const std::byte> head, int64_t file_bytes, const std::string& source) {
+// Reads the header of a file of `file_bytes` from its first bytes (all of them, or as many as a
+// header may have) and checks that the data fills the rest exactly.
+NpyHeader parse_header(std::span<const std::byte> head, int64_t file_bytes,
+                       const std::string& source) {
   const auto* text = reinterpret_cast<const char*>(head.data());
   if (head.size() < 10 || std::memcmp(text, "\x93NUMPY", 6) != 0) {
     fail(ExitCode::kBadData, "{}: not an npy file (no \\x93NUMPY at the start)", source);
@@ -164,8 +168,8 @@ NpyHeader parse_header(std::span<const std::byte> head, int64_t file_bytes, cons
     length |= static_cast<size_t>(head[i]) << (8 * (i - 8));
   }
   if (length > kMaxHeaderBytes || prefix + length > head.size()) {
-    fail(ExitCode::kBadData, "{}: an npy header of {} bytes in a file of {}: truncated?", source, length,
-         file_bytes);
+    fail(ExitCode::kBadData, "{}: an npy header of {} bytes in a file of {}: truncated?", source,
+         length, file_bytes);
   }
   NpyHeader header;
   HeaderParser({text + prefix, length}, source).parse(header.array);
@@ -197,11 +201,21 @@ std::vector<double> NpyArray::to_doubles() const {
     }
   };
   switch (dtype) {
-    case DType::kF32: convert(float{}); break;
-    case DType::kF64: convert(double{}); break;
-    case DType::kU8: convert(uint8_t{}); break;
-    case DType::kI32: convert(int32_t{}); break;
-    default: convert(int64_t{}); break;
+    case DType::kF32:
+      convert(float{});
+      break;
+    case DType::kF64:
+      convert(double{});
+      break;
+    case DType::kU8:
+      convert(uint8_t{});
+      break;
+    case DType::kI32:
+      convert(int32_t{});
+      break;
+    default:
+      convert(int64_t{});
+      break;
   }
   return values;
 }

@@ -19,7 +19,8 @@ struct NpyArray {
   [[nodiscard]] std::vector<double> to_doubles() const;
 };
 
-// Throws Error{kNoInput}; Error{kBadData} for another format, dtype or order, or a size that does not fit.
+// Throws Error{kNoInput}; Error{kBadData} for another format, dtype or order, or a size that does
+// not fit.
 NpyArray read_npy(Vfs& vfs, const Vfs::Path& path);
 NpyArray parse_npy(std::span<const std::byte> file, const std::string& source);
 
@@ -27,7 +28,8 @@ NpyArray parse_npy(std::span<const std::byte> file, const std::string& source);
 class NpyWriter {
  public:
   // Rows of shape `row_shape`, `rows` in all.
-  NpyWriter(Vfs& vfs, Vfs::Path path, DType dtype, int64_t rows, std::span<const int64_t> row_shape);
+  NpyWriter(Vfs& vfs, Vfs::Path path, DType dtype, int64_t rows,
+            std::span<const int64_t> row_shape);
   ~NpyWriter();
   NpyWriter(const NpyWriter&) = delete;
   NpyWriter& operator=(const NpyWriter&) = delete;

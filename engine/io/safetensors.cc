@@ -20,11 +20,11 @@ constexpr size_t kMaxNameBytes = 512;
 constexpr int64_t kAlignment = 64;
 
 constexpr std::array<std::pair<std::string_view, DType>, 6> kDTypes = {{{"F32", DType::kF32},
-                                                                       {"F64", DType::kF64},
-                                                                       {"BF16", DType::kBF16},
-                                                                       {"U8", DType::kU8},
-                                                                       {"I32", DType::kI32},
-                                                                       {"I64", DType::kI64}}};
+                                                                        {"F64", DType::kF64},
+                                                                        {"BF16", DType::kBF16},
+                                                                        {"U8", DType::kU8},
+                                                                        {"I32", DType::kI32},
+                                                                        {"I64", DType::kI64}}};
 
 std::string_view file_name_of(DType dtype) {
   for (const auto& [name, value] : kDTypes) {
@@ -33,16 +33,19 @@ std::string_view file_name_of(DType dtype) {
   return "?";
 }
 
-// Reads the header event by event: no document is built, so nothing can be nested, duplicated or rounded
-// behind our back.
+// Reads the header event by event: no document is built, so nothing can be nested, duplicated or
+// rounded behind our back.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
-  HeaderReader(std::string source, SafetensorsHeader& header) : source_(std::move(source)), header_(header) {}
+  HeaderReader(std::string source, SafetensorsHeader& header)
+      : source_(std::move(source)), header_(header) {}
 
   bool null() override { return refuse("null"); }
   bool boolean(bool) override { return refuse("a boolean"); }
   bool number_integer(number_integer_t) override { return refuse("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override { return refuse("a fractional number"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return refuse("a fractional number");
+  }
   bool binary(binary_t&) override { return refuse("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
@@ -64,8 +67,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       if (name == value) dtype_ = dtype;
     }
     if (!dtype_) {
-      fail(ExitCode::kBadData, "{}: tensor {}: dtype {}, expected F32, F64, BF16, U8, I32 or I64", source_,
-           key_, value);
+      fail(ExitCode::kBadData, "{}: tensor {}: dtype {}, expected F32, F64, BF16, U8, I32 or I64",
+           source_, key_, value);
     }
     return true;
   }
@@ -115,7 +118,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
     fail(ExitCode::kBadData, "{}: the header is not JSON at byte {}", source_, position);
   }
 
@@ -126,16 +130,16 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   void add_tensor() {
     if (!dtype_ || !shape_ || !offsets_ || offsets_->size() != 2) {
-      fail(ExitCode::kBadData,
-           "{}: tensor {}: expected dtype, shape and two data_offsets", source_, key_);
+      fail(ExitCode::kBadData, "{}: tensor {}: expected dtype, shape and two data_offsets", source_,
+           key_);
     }
     int64_t bytes = static_cast<int64_t>(size_of(*dtype_));
     bool overflow = false;
     for (const int64_t dim : *shape_) overflow |= __builtin_mul_overflow(bytes, dim, &bytes);
     const int64_t begin = (*offsets_)[0], end = (*offsets_)[1];
     if (overflow || end < begin || end - begin != bytes) {
-      fail(ExitCode::kBadData, "{}: tensor {}: offsets {} to {}, expected {} bytes for {} of {}", source_,
-           key_, begin, end, overflow ? "too many" : std::to_string(bytes), Shape(*shape_),
+      fail(ExitCode::kBadData, "{}: tensor {}: offsets {} to {}, expected {} bytes for {} of {}",
+           source_, key_, begin, end, overflow ? "too many" : std::to_string(bytes), Shape(*shape_),
            name_of(*dtype_));
     }
     header_.tensors[key_] = {*dtype_, Shape(*shape_), begin, bytes};
@@ -155,23 +159,26 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::vector<int64_t>* numbers_ = nullptr;
 };
 
-// The tensors must cover the data without holes or overlaps: a byte that belongs to none could be anything.
-void check_coverage(const SafetensorsHeader& header, int64_t data_bytes, const std::string& source) {
+// The tensors must cover the data without holes or overlaps: a byte that belongs to none could be
+// anything.
+void check_coverage(const SafetensorsHeader& header, int64_t data_bytes,
+                    const std::string& source) {
   // Sorted by offset and size: an empty tensor comes before its neighbour.
   std::vector<std::tuple<int64_t, int64_t, std::string_view>> sorted;
-  for (const auto& [name, info] : header.tensors) sorted.emplace_back(info.offset, info.bytes, name);
+  for (const auto& [name, info] : header.tensors)
+    sorted.emplace_back(info.offset, info.bytes, name);
   std::sort(sorted.begin(), sorted.end());
   int64_t expected = 0;
   for (const auto& [offset, bytes, name] : sorted) {
     if (offset != expected) {
-      fail(ExitCode::kBadData, "{}: tensor {}: starts at byte {}, expected {}: {}", source, name, offset,
-           expected, offset > expected ? "a hole before it" : "it overlaps another");
+      fail(ExitCode::kBadData, "{}: tensor {}: starts at byte {}, expected {}: {}", source, name,
+           offset, expected, offset > expected ? "a hole before it" : "it overlaps another");
     }
     expected += bytes;
   }
   if (expected != data_bytes) {
-    fail(ExitCode::kBadData, "{}: {} bytes of data, expected {}: the file is {}", source, data_bytes,
-         expected, data_bytes < expected ? "truncated" : "too long");
+    fail(ExitCode::kBadData, "{}: {} bytes of data, expected {}: the file is {}", source,
+         data_bytes, expected, data_bytes < expected ? "truncated" : "too long");
   }
 }
 
@@ -189,7 +196,8 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_b
                                            const std::string& source) {
   const size_t start = json.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos || json[start] != '{') {
-    fail(ExitCode::kBadData, "{}: the header does not start with '{{': not a safetensors file", source);
+    fail(ExitCode::kBadData, "{}: the header does not start with '{{': not a safetensors file",
+         source);
   }
   if (json.find('\0') != std::string_view::npos) {  // the JSON library would take it for the end
     fail(ExitCode::kBadData, "{}: the header contains a zero byte", source);
@@ -236,12 +244,13 @@ SafetensorsFile::SafetensorsFile(Vfs& vfs, const Vfs::Path& path)
   uint64_t length = 0;
   file_->read_at(0, std::as_writable_bytes(std::span(&length, 1)));
   if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
-    fail(ExitCode::kBadData, "{}: a header of {} bytes, expected at most {}: not a safetensors file",
-         source_, length, kMaxHeaderBytes);
+    fail(ExitCode::kBadData,
+         "{}: a header of {} bytes, expected at most {}: not a safetensors file", source_, length,
+         kMaxHeaderBytes);
   }
   if (static_cast<int64_t>(length) > size - 8) {
-    fail(ExitCode::kBadData, "{}: truncated: {} bytes, expected at least {} (header)", source_, size,
-         8 + length);
+    fail(ExitCode::kBadData, "{}: truncated: {} bytes, expected at least {} (header)", source_,
+         size, 8 + length);
   }
   std::string json(length, ' ');
   file_->read_at(8, std::as_writable_bytes(std::span(json)));
@@ -263,8 +272,8 @@ const TensorInfo& SafetensorsFile::info(const std::string& name) const {
 
 void SafetensorsFile::read(const std::string& name, std::span<std::byte> bytes) {
   const TensorInfo& tensor = info(name);
-  check(static_cast<int64_t>(bytes.size()) == tensor.bytes, "safetensors: {} has {} bytes, buffer {}", name,
-        tensor.bytes, bytes.size());
+  check(static_cast<int64_t>(bytes.size()) == tensor.bytes,
+        "safetensors: {} has {} bytes, buffer {}", name, tensor.bytes, bytes.size());
   file_->read_at(data_start_ + tensor.offset, bytes);
 }
 

@@ -1,8 +1,8 @@
-// The safetensors format: named tensors in one file, nothing executable. The writer is strict, the reader
-// trusts nothing.
+// The safetensors format: named tensors in one file, nothing executable. The writer is strict, the
+// reader trusts nothing.
 //
-// Layout: u64 length of the header, JSON header {name: {dtype, shape, data_offsets}}, data. Our headers are
-// padded with spaces so that data starts at a multiple of 64 bytes.
+// Layout: u64 length of the header, JSON header {name: {dtype, shape, data_offsets}}, data. Our
+// headers are padded with spaces so that data starts at a multiple of 64 bytes.
 #pragma once
 
 #include <map>
@@ -33,9 +33,9 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-// Parses the JSON header of a file whose data part has `data_bytes`. Throws Error{kBadData}, naming `source`
-// and the tensor: not JSON, duplicate names, unknown dtype, rank over 5, sizes that overflow or disagree with
-// the offsets, holes, overlaps, data not covered.
+// Parses the JSON header of a file whose data part has `data_bytes`. Throws Error{kBadData}, naming
+// `source` and the tensor: not JSON, duplicate names, unknown dtype, rank over 5, sizes that
+// overflow or disagree with the offsets, holes, overlaps, data not covered.
 SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes,
                                            const std::string& source);
 
@@ -52,7 +52,9 @@ class SafetensorsFile {
   [[nodiscard]] bool has(const std::string& name) const { return header_.tensors.contains(name); }
   // Throws Error{kBadData} when there is no such tensor.
   [[nodiscard]] const TensorInfo& info(const std::string& name) const;
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const {
+    return header_.metadata;
+  }
   // `bytes` has info(name).bytes bytes.
   void read(const std::string& name, std::span<std::byte> bytes);
 

@@ -38,12 +38,14 @@ void append(std::string& out, T value) {
 uint32_t crc32c(std::span<const std::byte> bytes) {
   static constexpr auto kTable = crc_table();
   uint32_t crc = ~0u;
-  for (const std::byte b : bytes) crc = kTable[(crc ^ std::to_integer<uint32_t>(b)) & 0xff] ^ crc >> 8;
+  for (const std::byte b : bytes)
+    crc = kTable[(crc ^ std::to_integer<uint32_t>(b)) & 0xff] ^ crc >> 8;
   return ~crc;
 }
 
 TensorboardWriter::TensorboardWriter(Vfs& vfs, const Vfs::Path& directory, double wall_time) {
-  const std::string base = fmt::format("events.out.tfevents.{}.bigbigan", static_cast<int64_t>(wall_time));
+  const std::string base =
+      fmt::format("events.out.tfevents.{}.bigbigan", static_cast<int64_t>(wall_time));
   Vfs::Path path = directory / base;
   for (int n = 1; vfs.exists(path); ++n) path = directory / fmt::format("{}.{}", base, n);
   file_ = vfs.create(path);
@@ -62,7 +64,8 @@ void TensorboardWriter::record(const std::string& payload) {
   file_->write(std::as_bytes(std::span(out)));
 }
 
-void TensorboardWriter::scalar(const std::string& tag, int64_t step, double value, double wall_time) {
+void TensorboardWriter::scalar(const std::string& tag, int64_t step, double value,
+                               double wall_time) {
   tensorboard_proto::Event event;
   event.set_wall_time(wall_time);
   event.set_step(step);
@@ -72,7 +75,8 @@ void TensorboardWriter::scalar(const std::string& tag, int64_t step, double valu
   record(event.SerializeAsString());
 }
 
-void TensorboardWriter::image(const std::string& tag, int64_t step, const Image& image, double wall_time) {
+void TensorboardWriter::image(const std::string& tag, int64_t step, const Image& image,
+                              double wall_time) {
   const std::vector<std::byte> png = encode_png(image);
   tensorboard_proto::Event event;
   event.set_wall_time(wall_time);

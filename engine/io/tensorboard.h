@@ -13,7 +13,8 @@ uint32_t crc32c(std::span<const std::byte> bytes);
 
 class TensorboardWriter {
  public:
-  // A new file events.out.tfevents.<seconds>.bigbigan[.n] in `directory`; times are seconds since 1970.
+  // A new file events.out.tfevents.<seconds>.bigbigan[.n] in `directory`; times are seconds since
+  // 1970.
   TensorboardWriter(Vfs& vfs, const Vfs::Path& directory, double wall_time);
   void scalar(const std::string& tag, int64_t step, double value, double wall_time);
   void image(const std::string& tag, int64_t step, const Image& image, double wall_time);

@@ -13,21 +13,22 @@ Var attention(const Context& ctx, const Var& query, const Var& key, const Var& v
   ctx.run([&](const auto& ex) {
     attention_forward(ex, query.view(), key.view(), value.view(), y, log_sum);
   });
-  return record(ctx, "attention", {query, key, value}, y,
-                [q = query.value, k = key.value, v = value.value, y, log_sum](Backward& b) {
-                  AttentionBackwardArgs args{.query = q, .key = k, .value = v, .y = y,
-                                             .log_sum = log_sum, .d_y = b.d_output()};
-                  const auto ask = [&](int i, View& view, bool& accumulate) {
-                    if (!b.wants(i)) return;
-                    const GradTarget d = b.grad(i);
-                    view = d.view;
-                    accumulate = d.accumulate;
-                  };
-                  ask(0, args.d_query, args.accumulate_query);
-                  ask(1, args.d_key, args.accumulate_key);
-                  ask(2, args.d_value, args.accumulate_value);
-                  b.ctx.run([&](const auto& ex) { attention_backward(ex, args); });
-                });
+  return record(
+      ctx, "attention", {query, key, value}, y,
+      [q = query.value, k = key.value, v = value.value, y, log_sum](Backward& b) {
+        AttentionBackwardArgs args{
+            .query = q, .key = k, .value = v, .y = y, .log_sum = log_sum, .d_y = b.d_output()};
+        const auto ask = [&](int i, View& view, bool& accumulate) {
+          if (!b.wants(i)) return;
+          const GradTarget d = b.grad(i);
+          view = d.view;
+          accumulate = d.accumulate;
+        };
+        ask(0, args.d_query, args.accumulate_query);
+        ask(1, args.d_key, args.accumulate_key);
+        ask(2, args.d_value, args.accumulate_value);
+        b.ctx.run([&](const auto& ex) { attention_backward(ex, args); });
+      });
 }
 
 Var softmax(const Context& ctx, const Var& x) {
@@ -40,8 +41,8 @@ Var softmax(const Context& ctx, const Var& x) {
 }
 
 Var batched_matmul(const Context& ctx, const Var& a, const Var& b, bool transpose_b) {
-  const Tensor c = Tensor::empty(
-      ctx, {a.shape()[0], a.shape()[1], b.shape()[transpose_b ? 1 : 2]}, a.dtype());
+  const Tensor c =
+      Tensor::empty(ctx, {a.shape()[0], a.shape()[1], b.shape()[transpose_b ? 1 : 2]}, a.dtype());
   ctx.run([&](const auto& ex) {
     batched_gemm(ex, {.a = a.view(), .b = b.view(), .transpose_b = transpose_b, .c = c});
   });

@@ -9,11 +9,12 @@ namespace bigbigan {
 namespace {
 
 Tensor scratch_for(const Context& ctx, ConvPass pass, const ConvGeometry& g, DType dtype) {
-  return Tensor::empty(ctx, {conv2d_scratch_bytes(pass, g, dtype)}, DType::kU8, MemoryTag::kWorkspace);
+  return Tensor::empty(ctx, {conv2d_scratch_bytes(pass, g, dtype)}, DType::kU8,
+                       MemoryTag::kWorkspace);
 }
 
-void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, bool relu,
-           View y) {
+void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
+           bool relu, View y) {
   const Tensor scratch = scratch_for(ctx, ConvPass::kFprop, g, x.dtype);
   ctx.run([&](const auto& ex) { conv2d_fprop(ex, g, x, w, bias, relu, y, scratch); });
 }
@@ -21,10 +22,13 @@ void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, 
 void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
            const GradTarget& d_x) {
   const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype);
-  ctx.run([&](const auto& ex) { conv2d_dgrad(ex, g, d_y, w, bias, d_x.view, d_x.accumulate, scratch); });
+  ctx.run([&](const auto& ex) {
+    conv2d_dgrad(ex, g, d_y, w, bias, d_x.view, d_x.accumulate, scratch);
+  });
 }
 
-void wgrad(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView d_y, const GradTarget& d_w) {
+void wgrad(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView d_y,
+           const GradTarget& d_w) {
   const Tensor scratch = scratch_for(ctx, ConvPass::kWgrad, g, x.dtype);
   ctx.run([&](const auto& ex) { conv2d_wgrad(ex, g, x, d_y, d_w.view, d_w.accumulate, scratch); });
 }
@@ -38,18 +42,20 @@ Tensor masked(const Context& ctx, const Tensor& y, ConstView d_y) {
 
 }  // namespace
 
-Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias, const ConvOptions& options) {
+Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+           const ConvOptions& options) {
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), options.stride, options.pad);
   const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
   fprop(ctx, g, x.view(), w.view(), bias.view(), options.relu, y);
   const Tensor mask = options.relu ? y : Tensor();
-  return record(ctx, "conv2d", {x, w, bias}, y, [g, mask, in = x.value, weight = w.value](Backward& b) {
-    const Tensor open = mask ? masked(b.ctx, mask, b.d_output()) : Tensor();
-    const ConstView d_y = open ? ConstView(open) : b.d_output();
-    if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
-    if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
-    if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
-  });
+  return record(ctx, "conv2d", {x, w, bias}, y,
+                [g, mask, in = x.value, weight = w.value](Backward& b) {
+                  const Tensor open = mask ? masked(b.ctx, mask, b.d_output()) : Tensor();
+                  const ConstView d_y = open ? ConstView(open) : b.d_output();
+                  if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
+                  if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
+                  if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+                });
 }
 
 Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var& bias,
@@ -65,17 +71,18 @@ Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var&
   const ConvGeometry g = conv_geometry(y_shape, w.shape(), options.stride, options.pad);
   const Tensor y = Tensor::empty(ctx, y_shape, x.dtype());
   dgrad(ctx, g, x.view(), w.view(), bias.view(), {y.view(), false});
-  return record(ctx, "conv2d_transposed", {x, w, bias}, y, [g, in = x.value, weight = w.value](Backward& b) {
-    const ConstView d_y = b.d_output();
-    if (b.wants(0)) {
-      const GradTarget d = b.grad(0);
-      const Tensor apart = d.accumulate ? Tensor::empty(b.ctx, g.y(), d.view.dtype) : Tensor();
-      fprop(b.ctx, g, d_y, weight, {}, false, apart ? View(apart) : d.view);
-      if (apart) b.ctx.run([&](const auto& ex) { scale(ex, apart, 1.0, d.view, true); });
-    }
-    if (b.wants(1)) wgrad(b.ctx, g, d_y, in, b.grad(1));
-    if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
-  });
+  return record(
+      ctx, "conv2d_transposed", {x, w, bias}, y, [g, in = x.value, weight = w.value](Backward& b) {
+        const ConstView d_y = b.d_output();
+        if (b.wants(0)) {
+          const GradTarget d = b.grad(0);
+          const Tensor apart = d.accumulate ? Tensor::empty(b.ctx, g.y(), d.view.dtype) : Tensor();
+          fprop(b.ctx, g, d_y, weight, {}, false, apart ? View(apart) : d.view);
+          if (apart) b.ctx.run([&](const auto& ex) { scale(ex, apart, 1.0, d.view, true); });
+        }
+        if (b.wants(1)) wgrad(b.ctx, g, d_y, in, b.grad(1));
+        if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+      });
 }
 
 Var fold_upsample_weight(const Context& ctx, const Var& w) {

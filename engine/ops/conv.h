@@ -11,15 +11,19 @@ struct ConvOptions {
   bool relu = false;  // y = max(conv + bias, 0), fused
 };
 
-// y (N, P, Q, K) = x (N, H, W, C) * w (K, R, S, C) + bias (K) or an empty Var; P = (H + 2 pad - R)/stride + 1.
-Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias, const ConvOptions& options);
+// y (N, P, Q, K) = x (N, H, W, C) * w (K, R, S, C) + bias (K) or an empty Var; P = (H + 2 pad -
+// R)/stride + 1.
+Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+           const ConvOptions& options);
 
 // Transposed convolution, the data gradient of a strided convolution used forwards:
-// x (N, H, W, C), w (C, R, S, K) -> y (N, (H-1) stride - 2 pad + R, ..., K); bias (K) or an empty Var.
+// x (N, H, W, C), w (C, R, S, K) -> y (N, (H-1) stride - 2 pad + R, ..., K); bias (K) or an empty
+// Var.
 Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var& bias,
                       const ConvOptions& options);
 
-// Note [Exact rewrites]: identities of linear maps that save arithmetic (performance: a third of the FLOPs).
+// Note [Exact rewrites]: identities of linear maps that save arithmetic (performance: a third of
+// the FLOPs).
 //  (a) nearest 2x upsample, then 3x3 pad 1      = transposed 4x4, stride 2, pad 1
 //  (b) 3x3 pad 1, then 2x2 average pool         = 4x4, stride 2, pad 1
 //  (c) a 1x1 convolution commutes with both.

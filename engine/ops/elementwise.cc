@@ -40,7 +40,8 @@ Var softplus(const Context& ctx, const Var& x) {
   ctx.run([&](const auto& ex) { softplus_forward(ex, x.view(), y); });
   return record(ctx, "softplus", {x}, y, [in = x.value](Backward& b) {
     const GradTarget d = b.grad(0);
-    b.ctx.run([&](const auto& ex) { softplus_backward(ex, in, b.d_output(), d.view, d.accumulate); });
+    b.ctx.run(
+        [&](const auto& ex) { softplus_backward(ex, in, b.d_output(), d.view, d.accumulate); });
   });
 }
 
@@ -109,7 +110,8 @@ Var concat_features(const Context& ctx, const Var& a, const Var& b) {
       if (!back.wants(i)) continue;
       const GradTarget d = back.grad(i);
       back.ctx.run([&](const auto& ex) {
-        copy_features(ex, back.d_output(), i == 0 ? 0 : ca, d.view, 0, i == 0 ? ca : cb, d.accumulate);
+        copy_features(ex, back.d_output(), i == 0 ? 0 : ca, d.view, 0, i == 0 ? ca : cb,
+                      d.accumulate);
       });
     }
   });

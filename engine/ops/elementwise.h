@@ -1,4 +1,5 @@
-// Differentiable element-wise operations. Shapes of operands are equal unless said; errors: kInternal.
+// Differentiable element-wise operations. Shapes of operands are equal unless said; errors:
+// kInternal.
 #pragma once
 
 #include "engine/core/tape.h"

@@ -13,7 +13,8 @@ Var linear(const Context& ctx, const Var& x, const Var& w, const Var& bias) {
   const Tensor y = Tensor::empty(ctx, {x.shape()[0], w.shape()[0]}, x.dtype());
   const bool is_inference = ctx.tape == nullptr && !ctx.batch_statistics;  // Note [Rows alone]
   ctx.run([&](const auto& ex) {
-    gemm(ex, {.a = x.view(), .b = w.view(), .transpose_b = true, .c = y, .rows_alone = is_inference});
+    gemm(ex,
+         {.a = x.view(), .b = w.view(), .transpose_b = true, .c = y, .rows_alone = is_inference});
     if (bias) add_bias(ex, y, bias.view(), y);
   });
   return record(ctx, "linear", {x, w, bias}, y, [in = x.value, weight = w.value](Backward& b) {
@@ -39,7 +40,9 @@ Var embedding(const Context& ctx, const Var& table, const Tensor& labels) {
   ctx.run([&](const auto& ex) { embedding_forward(ex, table.view(), labels, y); });
   return record(ctx, "embedding", {table}, y, [labels](Backward& b) {
     const GradTarget d = b.grad(0);
-    b.ctx.run([&](const auto& ex) { embedding_backward(ex, labels, b.d_output(), d.view, d.accumulate); });
+    b.ctx.run([&](const auto& ex) {
+      embedding_backward(ex, labels, b.d_output(), d.view, d.accumulate);
+    });
   });
 }
 

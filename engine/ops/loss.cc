@@ -9,7 +9,8 @@ namespace bigbigan {
 namespace {
 
 Tensor adversarial_loss(const Context& ctx, std::string_view name, AdversarialLoss kind,
-                        const PairScores& encoder, const PairScores& generator, int64_t global_batch) {
+                        const PairScores& encoder, const PairScores& generator,
+                        int64_t global_batch) {
   const auto batch = static_cast<double>(global_batch);
   check(global_batch > 0, "{}: a global batch of {}", name, global_batch);
   const std::array<Var, 6> scores = {encoder.s_x,   encoder.s_z,   encoder.s_xz,
@@ -19,7 +20,8 @@ Tensor adversarial_loss(const Context& ctx, std::string_view name, AdversarialLo
     if (!scores[i]) continue;
     const size_t term = i % 3;
     ctx.run([&](const auto& ex) {
-      const ScoreSums sums = adversarial_forward(ex, kind, scores[i].view(), i < 3 ? 1.0 : -1.0, batch);
+      const ScoreSums sums =
+          adversarial_forward(ex, kind, scores[i].view(), i < 3 ? 1.0 : -1.0, batch);
       terms[kLossTotal] += sums.loss;
       terms[kLossX + term] += sums.loss;
       terms[kScoreXReal + 2 * term + (i < 3 ? 0 : 1)] = sums.mean;
@@ -46,16 +48,16 @@ Tensor adversarial_loss(const Context& ctx, std::string_view name, AdversarialLo
 
 }  // namespace
 
-Tensor discriminator_loss(const Context& ctx, const PairScores& encoder, const PairScores& generator,
-                          int64_t global_batch) {
+Tensor discriminator_loss(const Context& ctx, const PairScores& encoder,
+                          const PairScores& generator, int64_t global_batch) {
   return adversarial_loss(ctx, "discriminator_loss", AdversarialLoss::kHinge, encoder, generator,
                           global_batch);
 }
 
 Tensor encoder_generator_loss(const Context& ctx, const PairScores& encoder,
                               const PairScores& generator, int64_t global_batch) {
-  return adversarial_loss(ctx, "encoder_generator_loss", AdversarialLoss::kLinear, encoder, generator,
-                          global_batch);
+  return adversarial_loss(ctx, "encoder_generator_loss", AdversarialLoss::kLinear, encoder,
+                          generator, global_batch);
 }
 
 }  // namespace bigbigan

@@ -1,7 +1,8 @@
 // The losses of BigBiGAN (paper section 2). Each records a root: backward() starts there.
 //
-// Scores are (N) or (N, 1) per kind; a kind that is switched off is an empty Var. Sums run over this
-// rank's samples and are divided by the global batch, so that losses and gradients of ranks add up.
+// Scores are (N) or (N, 1) per kind; a kind that is switched off is an empty Var. Sums run over
+// this rank's samples and are divided by the global batch, so that losses and gradients of ranks
+// add up.
 #pragma once
 
 #include "engine/core/tape.h"
@@ -15,17 +16,26 @@ struct PairScores {
 
 // The 16 numbers of `terms`, f32 or f64 as ctx.dtype, written by both losses.
 enum LossTerm : int {
-  kLossTotal, kLossX, kLossZ, kLossXZ,            // sums of the encoder and the generator half
-  kScoreXReal, kScoreXFake, kScoreZReal, kScoreZFake, kScoreXZReal, kScoreXZFake,  // mean scores
+  kLossTotal,
+  kLossX,
+  kLossZ,
+  kLossXZ,  // sums of the encoder and the generator half
+  kScoreXReal,
+  kScoreXFake,
+  kScoreZReal,
+  kScoreZFake,
+  kScoreXZReal,
+  kScoreXZFake,  // mean scores
   kLossTermCount = 16
 };
 
-// L_D = mean_enc[h(s_x) + h(s_z) + h(s_xz)] + mean_gen[h(-s_x) + h(-s_z) + h(-s_xz)], h(t) = max(0, 1 - t),
-// each term clamped on its own. Returns the terms (16).
-Tensor discriminator_loss(const Context& ctx, const PairScores& encoder, const PairScores& generator,
-                          int64_t global_batch);
+// L_D = mean_enc[h(s_x) + h(s_z) + h(s_xz)] + mean_gen[h(-s_x) + h(-s_z) + h(-s_xz)], h(t) = max(0,
+// 1 - t), each term clamped on its own. Returns the terms (16).
+Tensor discriminator_loss(const Context& ctx, const PairScores& encoder,
+                          const PairScores& generator, int64_t global_batch);
 
-// L_EG = mean_enc[s_x + s_z + s_xz] - mean_gen[s_x + s_z + s_xz]: linear, no hinge. Returns the terms (16).
+// L_EG = mean_enc[s_x + s_z + s_xz] - mean_gen[s_x + s_z + s_xz]: linear, no hinge. Returns the
+// terms (16).
 Tensor encoder_generator_loss(const Context& ctx, const PairScores& encoder,
                               const PairScores& generator, int64_t global_batch);
 

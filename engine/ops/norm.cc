@@ -16,8 +16,8 @@ Tensor doubles(const Context& ctx, const Shape& shape) {
 Tensor global_moments(const Context& ctx, ConstView x) {
   const int64_t size = 1 + 2 * x.shape[-1];
   const Tensor moments = doubles(ctx, {size});
-  const Tensor scratch =
-      Tensor::empty(ctx, {batch_moments_scratch_elems(x.shape)}, DType::kF64, MemoryTag::kWorkspace);
+  const Tensor scratch = Tensor::empty(ctx, {batch_moments_scratch_elems(x.shape)}, DType::kF64,
+                                       MemoryTag::kWorkspace);
   ctx.run([&](const auto& ex) { batch_moments(ex, x, moments, scratch); });
   if (ctx.comm == nullptr || ctx.comm->size() == 1) return moments;
   const Tensor gathered = doubles(ctx, {ctx.comm->size(), size});
@@ -33,8 +33,13 @@ struct Saved {
   BatchNormOptions options;
 
   [[nodiscard]] BatchNormArgs args() const {
-    return {.x = x, .statistics = statistics, .gain = gain, .bias = bias,
-            .gain_offset = options.gain_offset, .relu = options.relu, .upsample = options.upsample};
+    return {.x = x,
+            .statistics = statistics,
+            .gain = gain,
+            .bias = bias,
+            .gain_offset = options.gain_offset,
+            .relu = options.relu,
+            .upsample = options.upsample};
   }
 };
 
@@ -67,9 +72,13 @@ void backward(Backward& b, const Saved& saved) {
 }  // namespace
 
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
-               const Tensor& running_mean, const Tensor& running_var, const BatchNormOptions& options) {
+               const Tensor& running_mean, const Tensor& running_var,
+               const BatchNormOptions& options) {
   const int64_t c = x.shape()[-1];
-  Saved saved{.x = x.value, .statistics = doubles(ctx, {2, c}), .gain = gain.value, .bias = bias.value,
+  Saved saved{.x = x.value,
+              .statistics = doubles(ctx, {2, c}),
+              .gain = gain.value,
+              .bias = bias.value,
               .options = options};
   if (ctx.batch_statistics) {
     saved.moments = global_moments(ctx, x.view());
@@ -85,15 +94,17 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
     });
   }
   const Shape& s = x.shape();
-  const Tensor y = Tensor::empty(
-      ctx, options.upsample ? Shape{s[0], 2 * s[1], 2 * s[2], s[3]} : s, x.dtype());
+  const Tensor y =
+      Tensor::empty(ctx, options.upsample ? Shape{s[0], 2 * s[1], 2 * s[2], s[3]} : s, x.dtype());
   ctx.run([&](const auto& ex) { batch_norm_apply(ex, saved.args(), y); });
-  return record(ctx, "batch_norm", {x, gain, bias}, y, [saved](Backward& b) { backward(b, saved); });
+  return record(ctx, "batch_norm", {x, gain, bias}, y,
+                [saved](Backward& b) { backward(b, saved); });
 }
 
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                                std::span<const Tensor> u, double eps) {
-  check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(), u.size());
+  check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(),
+        u.size());
   struct Saved {
     Tensor y, u, v, sigma;
   };
@@ -105,8 +116,8 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
     const int64_t rows = w.shape()[0];
     const Tensor y = Tensor::empty(ctx, w.shape(), w.dtype());
     const Tensor v = Tensor::empty(ctx, {rows == 0 ? 0 : w.value.elems() / rows}, w.dtype());
-    saved.push_back({y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v,
-                     Tensor::empty(ctx, {1}, w.dtype())});
+    saved.push_back(
+        {y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v, Tensor::empty(ctx, {1}, w.dtype())});
     args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
     outputs.push_back(y);
   }
@@ -122,8 +133,13 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
       if (!b.wants(i) || !b.has(i)) continue;
       const GradTarget d = b.grad(i);
       const Saved& s = saved[i];
-      list.push_back({.d_y = b.d_output(i), .y = s.y, .u = s.u, .v = s.v, .sigma = s.sigma,
-                      .d_w = d.view, .accumulate = d.accumulate});
+      list.push_back({.d_y = b.d_output(i),
+                      .y = s.y,
+                      .u = s.u,
+                      .v = s.v,
+                      .sigma = s.sigma,
+                      .d_w = d.view,
+                      .accumulate = d.accumulate});
     }
     b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list); });
   });

@@ -7,28 +7,31 @@ namespace bigbigan {
 
 struct BatchNormOptions {
   double eps = 1e-4;
-  double momentum = 0.99;    // running := momentum * running + (1 - momentum) * batch
-  double gain_offset = 0.0;  // 1 for conditional batch norm: the effective gain is gain + gain_offset
-  bool relu = false;         // y = max(., 0), fused
-  bool upsample = false;     // y is the nearest 2x upsampling, fused: (N, 2H, 2W, C)
+  double momentum = 0.99;  // running := momentum * running + (1 - momentum) * batch
+  double gain_offset =
+      0.0;                // 1 for conditional batch norm: the effective gain is gain + gain_offset
+  bool relu = false;      // y = max(., 0), fused
+  bool upsample = false;  // y is the nearest 2x upsampling, fused: (N, 2H, 2W, C)
 };
 
-// y = (x - mean) / sqrt(var + eps) * (gain + gain_offset) + bias, per channel of x (N, H, W, C) or (N, C).
+// y = (x - mean) / sqrt(var + eps) * (gain + gain_offset) + bias, per channel of x (N, H, W, C) or
+// (N, C).
 //
 // gain and bias: (C) affine, (N, C) conditional, or empty Vars (1 and 0).
-// running_mean, running_var: buffers (C), f32 or f64 as ctx.dtype; read unless ctx.batch_statistics,
-// updated when ctx.batch_statistics && ctx.update_statistics.
-// Batch mean and biased variance are taken over the batch of ALL ranks of ctx.comm, each rank
-// counting its own samples (uneven and empty ranks are right), by Welford merge in rank order; backward
-// likewise uses the global count.
+// running_mean, running_var: buffers (C), f32 or f64 as ctx.dtype; read unless
+// ctx.batch_statistics, updated when ctx.batch_statistics && ctx.update_statistics. Batch mean and
+// biased variance are taken over the batch of ALL ranks of ctx.comm, each rank counting its own
+// samples (uneven and empty ranks are right), by Welford merge in rank order; backward likewise
+// uses the global count.
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
                const Tensor& running_mean, const Tensor& running_var,
                const BatchNormOptions& options);
 
-// w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as the matrix
-// (K, rest). u (K) per weight, updated in place when ctx.power_iteration:
+// w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as
+// the matrix (K, rest). u (K) per weight, updated in place when ctx.power_iteration:
 //   v = n(u W), u = n(v W^T), sigma = v W^T u^T with n(x) = x / max(|x|, eps)
-// otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for A = dL/d(w/sigma):
+// otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for A =
+// dL/d(w/sigma):
 //   dL/dw = (A - <A, w/sigma> u^T v) / sigma
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                                std::span<const Tensor> u, double eps);

@@ -11,8 +11,8 @@ namespace {
 Shape doubled(const Shape& s) { return {s[0], 2 * s[1], 2 * s[2], s[3]}; }
 
 Shape halved(const char* op, const Shape& s) {
-  check(s.rank() == 4 && s[1] % 2 == 0 && s[2] % 2 == 0, "{}: {} is not an image batch of even size", op,
-        s);
+  check(s.rank() == 4 && s[1] % 2 == 0 && s[2] % 2 == 0,
+        "{}: {} is not an image batch of even size", op, s);
   return {s[0], s[1] / 2, s[2] / 2, s[3]};
 }
 
@@ -60,9 +60,13 @@ Var avg_pool2x2(const Context& ctx, const Var& x) {
   });
 }
 
-Var max_pool2x2(const Context& ctx, const Var& x) { return max_pool(ctx, x, {.size = 2, .pad = 0}); }
+Var max_pool2x2(const Context& ctx, const Var& x) {
+  return max_pool(ctx, x, {.size = 2, .pad = 0});
+}
 
-Var max_pool3x3s2(const Context& ctx, const Var& x) { return max_pool(ctx, x, {.size = 3, .pad = 1}); }
+Var max_pool3x3s2(const Context& ctx, const Var& x) {
+  return max_pool(ctx, x, {.size = 3, .pad = 1});
+}
 
 Var global_sum_pool(const Context& ctx, const Var& x) { return global_pool(ctx, x, 1.0); }
 
@@ -81,7 +85,8 @@ Var add_upsampled(const Context& ctx, const Var& a, const Var& b) {
     }
     if (back.wants(1)) {
       const GradTarget d = back.grad(1);
-      back.ctx.run([&](const auto& ex) { pool_sum2x2(ex, back.d_output(), 1.0, d.view, d.accumulate); });
+      back.ctx.run(
+          [&](const auto& ex) { pool_sum2x2(ex, back.d_output(), 1.0, d.view, d.accumulate); });
     }
   });
 }

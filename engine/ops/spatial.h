@@ -10,8 +10,9 @@ Var upsample2x(const Context& ctx, const Var& x);
 // 2x2 windows, stride 2; H and W even: (N, H, W, C) -> (N, H/2, W/2, C)
 Var avg_pool2x2(const Context& ctx, const Var& x);
 Var max_pool2x2(const Context& ctx, const Var& x);
-// The ResNet stem's pool: 3x3 windows, stride 2, one row and column of zeros around, which take part in the
-// maximum; (N, H, W, C) -> (N, (H-1)/2+1, (W-1)/2+1, C). Ties go to the first element of the window.
+// The ResNet stem's pool: 3x3 windows, stride 2, one row and column of zeros around, which take
+// part in the maximum; (N, H, W, C) -> (N, (H-1)/2+1, (W-1)/2+1, C). Ties go to the first element
+// of the window.
 Var max_pool3x3s2(const Context& ctx, const Var& x);
 // (N, H, W, C) -> (N, C)
 Var global_sum_pool(const Context& ctx, const Var& x);

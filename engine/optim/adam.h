@@ -10,8 +10,10 @@ struct AdamOptions {
 };
 
 // One update over flat vectors of equal length, f32 or f64:
-//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
-// `t` i64 (1) is the number of this update, from 1. Where `skip` i32 (1) is non-zero nothing changes.
+//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t))
+//   + eps)
+// `t` i64 (1) is the number of this update, from 1. Where `skip` i32 (1) is non-zero nothing
+// changes.
 void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, const Tensor& m,
                  const Tensor& v, const Tensor& t, const Tensor& skip, const AdamOptions& options);
 
@@ -19,8 +21,8 @@ void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, co
 void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, double decay,
                 const Tensor& skip);
 
-// Sum of squares of `x` into `sum` (1), fixed order; f32 input is summed in f64 chunks. With `skip` non-empty
-// sets skip := 1 where the sum is not finite.
+// Sum of squares of `x` into `sum` (1), fixed order; f32 input is summed in f64 chunks. With `skip`
+// non-empty sets skip := 1 where the sum is not finite.
 void sum_of_squares(const Context& ctx, const Tensor& x, const Tensor& sum, const Tensor& skip);
 
 }  // namespace bigbigan

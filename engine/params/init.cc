@@ -16,14 +16,14 @@ uint64_t hash_of(std::string_view name) {
 
 }  // namespace
 
-std::vector<double> orthogonal(uint64_t seed, std::string_view name, int64_t rows, int64_t columns) {
+std::vector<double> orthogonal(uint64_t seed, std::string_view name, int64_t rows,
+                               int64_t columns) {
   if (rows == 0 || columns == 0) return {};
   const int64_t tall = std::max(rows, columns), narrow = std::min(rows, columns);
   Eigen::MatrixXf normal(tall, narrow);  // f32: a 1536 x 13824 matrix fits memory, digits suffice
   auto sample = static_cast<int64_t>(hash_of(name));
-  const RandomArgs key{.seed = seed,
-                       .stream = RandomStream::kInitial,
-                       .first_sample = {&sample, {1}, DType::kI64}};
+  const RandomArgs key{
+      .seed = seed, .stream = RandomStream::kInitial, .first_sample = {&sample, {1}, DType::kI64}};
   random_normal(CpuExec{}, key, {normal.data(), {1, tall * narrow}, DType::kF32});
   const Eigen::HouseholderQR<Eigen::MatrixXf> qr(normal);
   Eigen::MatrixXf q = qr.householderQ() * Eigen::MatrixXf::Identity(tall, narrow);

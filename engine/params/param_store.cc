@@ -38,14 +38,16 @@ Tensor Buffer::operator()(const Context& ctx) const { return store->buffer(ctx, 
 
 Param ParamStore::add(std::string name, const Shape& shape, Init init, ParamLayout layout) {
   check(!value, "{}: {} declared after allocate()", name_, name);
-  check(std::none_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; }),
+  check(std::none_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& e) { return e.name == name; }),
         "{}: {} declared twice", name_, name);
   entries_.push_back({std::move(name), shape, layout, init, elems_});
   elems_ += padded(shape.elems());
   return {this, static_cast<int>(entries_.size()) - 1};
 }
 
-Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial) {
+Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind kind,
+                              double initial) {
   check(!value, "{}: buffer {} declared after allocate()", name_, name);
   int64_t& elems = kind == BufferKind::kStatistics ? statistics_elems_ : directions_elems_;
   buffer_entries_.push_back({std::move(name), shape, kind, initial, elems});

@@ -1,7 +1,8 @@
 // The parameters and buffers of one optimiser group (G, E or D) as flat arrays.
 //
-// Optimiser, moving average, norms, all-reduce and checkpoint are single passes over flat spans; every
-// entry is addressed by name outside and by a handle inside. Names and file shapes: docs/parameters.md.
+// Optimiser, moving average, norms, all-reduce and checkpoint are single passes over flat spans;
+// every entry is addressed by name outside and by a handle inside. Names and file shapes:
+// docs/parameters.md.
 #pragma once
 
 #include <string>
@@ -67,12 +68,14 @@ class ParamStore {
   ParamStore& operator=(const ParamStore&) = delete;
 
   // Declaring; all before allocate(). Throws Error{kInternal} for a name declared twice.
-  Param add(std::string name, const Shape& shape, Init init, ParamLayout layout = ParamLayout::kPlain);
+  Param add(std::string name, const Shape& shape, Init init,
+            ParamLayout layout = ParamLayout::kPlain);
   Buffer add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial);
 
   // Makes the flat arrays in ctx.dtype. `training` adds gradient, Adam moments and moving averages.
   void allocate(const Context& ctx, bool training);
-  // Initial values by name and seed: the same whatever the order of declaration or the number of ranks.
+  // Initial values by name and seed: the same whatever the order of declaration or the number of
+  // ranks.
   void initialize(uint64_t seed);
 
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -86,7 +89,7 @@ class ParamStore {
   // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated.
   Tensor value, grad, adam_m, adam_v, ema;
   Tensor statistics, ema_statistics;  // buffers of kind kStatistics
-  Tensor directions;                  // buffers of kind kDirection: live and averaged model share them
+  Tensor directions;  // buffers of kind kDirection: live and averaged model share them
 
   // The part of a flat array that belongs to an entry, in its memory shape.
   [[nodiscard]] Tensor of(const Tensor& flat, const Entry& entry) const;

@@ -257,20 +257,25 @@ void apply_override(std::span<const ConfigField> fields, std::string_view assign
   if (!expected.empty()) fail(ExitCode::kConfig, "{}: {} expects {}", source, key, expected);
 }
 
-void apply_environment(std::span<const ConfigField> fields, std::span<const std::string_view> others) {
+void apply_environment(std::span<const ConfigField> fields,
+                       std::span<const std::string_view> others) {
   constexpr std::string_view kPrefix = "BIGBIGAN_";
   std::string problems;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
     const std::string_view name = text.substr(0, text.find('='));
-    if (!name.starts_with(kPrefix) || std::find(others.begin(), others.end(), name) != others.end()) continue;
+    if (!name.starts_with(kPrefix) || std::find(others.begin(), others.end(), name) != others.end())
+      continue;
     std::string key(name.substr(kPrefix.size()));
-    if (const size_t separator = key.find("__"); separator != std::string::npos) key.replace(separator, 2, ".");
-    std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (const size_t separator = key.find("__"); separator != std::string::npos)
+      key.replace(separator, 2, ".");
+    std::transform(key.begin(), key.end(), key.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     try {
       apply_override(fields, key + std::string(text.substr(name.size())));
     } catch (const Error& e) {
-      problems += fmt::format("{}environment variable {}: {}", problems.empty() ? "" : "\n", name, e.what());
+      problems += fmt::format("{}environment variable {}: {}", problems.empty() ? "" : "\n", name,
+                              e.what());
     }
   }
   if (!problems.empty()) throw Error(ExitCode::kConfig, problems);

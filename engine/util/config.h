@@ -34,9 +34,10 @@ void apply_toml(std::span<const ConfigField> fields, std::string_view text,
 // string.
 void apply_override(std::span<const ConfigField> fields, std::string_view assignment);
 
-// Overrides from the environment, where BIGBIGAN_TRAIN__BATCH=64 stands for train.batch=64. Throws Error{kConfig} for
-// another variable BIGBIGAN_*, unless it is one of `others`.
-void apply_environment(std::span<const ConfigField> fields, std::span<const std::string_view> others);
+// Overrides from the environment, where BIGBIGAN_TRAIN__BATCH=64 stands for train.batch=64. Throws
+// Error{kConfig} for another variable BIGBIGAN_*, unless it is one of `others`.
+void apply_environment(std::span<const ConfigField> fields,
+                       std::span<const std::string_view> others);
 
 // TOML with the documentation of each key as a comment; reading it back gives the same values.
 std::string to_toml(std::span<const ConfigField> fields);

@@ -30,18 +30,22 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
+// The parts of ThreadPool::state_.
+constexpr uint32_t kOpen = 1, kStop = 2;
+constexpr uint32_t kOneWorker = 4, kWorkers = 0x7ff * kOneWorker;
+constexpr uint32_t kOneJob = 1u << 13, kJobs = ~(kOneJob - 1);
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  check(threads >= 1, "thread pool: {} threads, expected at least 1", threads);
+  check(threads >= 1 && threads <= 1024, "thread pool: {} threads, expected 1 to 1024", threads);
   workers_.reserve(threads - 1);
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work_loop(); });
 }
 
 ThreadPool::~ThreadPool() {
-  stop_.store(true, std::memory_order_release);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  state_.fetch_or(kStop, std::memory_order_release);
+  state_.notify_all();
   for (auto& worker : workers_) worker.join();
 }
 
@@ -59,13 +63,20 @@ void ThreadPool::take_chunks(const Job& job) {
 }
 
 void ThreadPool::work_loop() {
-  uint32_t seen = 0;
+  uint32_t last_job = 0;
   for (;;) {
-    wait_while_equal(generation_, seen);
-    ++seen;
-    if (stop_.load(std::memory_order_acquire)) return;
+    uint32_t state = state_.load(std::memory_order_acquire);
+    if ((state & kStop) != 0) return;
+    if ((state & kOpen) == 0 || (state & kJobs) == last_job) {
+      wait_while_equal(state_, state);
+      continue;
+    }
+    if (!state_.compare_exchange_weak(state, state + kOneWorker, std::memory_order_acq_rel))
+      continue;
+    last_job = state & kJobs;
     take_chunks(job_);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    const uint32_t before = state_.fetch_sub(kOneWorker, std::memory_order_acq_rel);
+    if ((before & (kOpen | kWorkers)) == kOneWorker) state_.notify_all();
   }
 }
 
@@ -74,17 +85,18 @@ void ThreadPool::run(int64_t n, void (*body)(void* self, int64_t chunk), void* s
   check(!running_.exchange(true, std::memory_order_acquire), "thread pool: a job inside a job");
   job_ = {body, self, n};
   next_chunk_.store(0, std::memory_order_relaxed);
-  const int workers = static_cast<int>(workers_.size());
-  if (workers > 0 && n > 1) {
-    busy_.store(workers, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
+  const bool is_shared = !workers_.empty() && n > 1;
+  if (is_shared) {
+    state_.store((state_.load(std::memory_order_relaxed) & kJobs) + kOneJob + kOpen,
+                 std::memory_order_release);
+    state_.notify_all();
   }
   take_chunks(job_);
-  if (workers > 0 && n > 1) {
-    for (int left = busy_.load(std::memory_order_acquire); left > 0;
-         left = busy_.load(std::memory_order_acquire)) {
-      wait_while_equal(busy_, left);
+  if (is_shared) {
+    uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+    while ((state & kWorkers) != 0) {
+      wait_while_equal(state_, state);
+      state = state_.load(std::memory_order_acquire);
     }
   }
   running_.store(false, std::memory_order_release);

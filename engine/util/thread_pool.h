@@ -1,9 +1,10 @@
 // A fixed set of worker threads behind ParallelRunner.
 //
-// Chunks are handed out dynamically through one atomic counter, so a thread that was preempted delays
-// only the chunk it holds. Nobody spins for long: waiting is a short bounded spin, then a futex wait.
-// The calling thread works too. One job at a time: `run` inside a chunk, or on two threads at once, throws
-// Error{kInternal}.
+// Chunks are handed out dynamically through one atomic counter, so a thread that was preempted
+// delays only the chunk it holds, and a worker that wakes up late delays nobody: a job waits for
+// the workers that joined it, not for those still asleep. Nobody spins for long: waiting is a short
+// bounded spin, then a futex wait. The calling thread works too. One job at a time: `run` inside a
+// chunk, or on two threads at once, throws Error{kInternal}.
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,7 @@ namespace bigbigan {
 
 class ThreadPool final : public ParallelRunner {
  public:
-  // `threads` >= 1 counts the caller: ThreadPool(1) starts no thread.
+  // `threads`, from 1 to 1024, counts the caller: ThreadPool(1) starts no thread.
   explicit ThreadPool(int threads);
   ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;
@@ -42,9 +43,9 @@ class ThreadPool final : public ParallelRunner {
   std::vector<std::thread> workers_;
   Job job_;
   std::atomic<int64_t> next_chunk_{0};
-  std::atomic<uint32_t> generation_{0};  // bumped to start a job
-  std::atomic<int> busy_{0};             // workers that have not finished the current job
-  std::atomic<bool> stop_{false};
+  // Whether the job may be joined, whether to stop, how many workers are in the job, and its
+  // number.
+  std::atomic<uint32_t> state_{0};
   std::atomic<bool> running_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;

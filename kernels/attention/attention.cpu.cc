@@ -88,8 +88,10 @@ void backward_sample(const AttentionBackwardArgs& a, const Sizes& s, int64_t n) 
       const T weight = std::exp(dot(query + q * s.depth, key + k * s.depth, s.depth) - log_sum[q]);
       const T d_score = weight * (dot(g, value + k * s.width, s.width) - delta);
       if (d_value != nullptr) add_multiple(d_value + k * s.width, weight, g, s.width);
-      if (d_query != nullptr) add_multiple(d_query + q * s.depth, d_score, key + k * s.depth, s.depth);
-      if (d_key != nullptr) add_multiple(d_key + k * s.depth, d_score, query + q * s.depth, s.depth);
+      if (d_query != nullptr)
+        add_multiple(d_query + q * s.depth, d_score, key + k * s.depth, s.depth);
+      if (d_key != nullptr)
+        add_multiple(d_key + k * s.depth, d_score, query + q * s.depth, s.depth);
     }
   }
 }

@@ -12,9 +12,10 @@ namespace {
 template <class Body>
 void for_rows(const CpuExec& ex, int64_t elems, int64_t width, const Body& body) {
   if (elems == 0) return;
-  ex.for_range(elems / width, std::max<int64_t>(1, kElementGrain / width), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) body(r * width);
-  });
+  ex.for_range(elems / width, std::max<int64_t>(1, kElementGrain / width),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) body(r * width);
+               });
 }
 
 }  // namespace

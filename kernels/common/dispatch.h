@@ -19,10 +19,14 @@ struct TypeTag {
 template <class F>
 void dispatch_float(std::string_view op, DType dtype, const F& body) {
   switch (dtype) {
-    case DType::kF32: return body(TypeTag<float>{});
-    case DType::kF64: return body(TypeTag<double>{});
-    case DType::kBF16: return body(TypeTag<bf16>{});
-    default: fail(ExitCode::kInternal, "{}: no kernel for {}", op, name_of(dtype));
+    case DType::kF32:
+      return body(TypeTag<float>{});
+    case DType::kF64:
+      return body(TypeTag<double>{});
+    case DType::kBF16:
+      return body(TypeTag<bf16>{});
+    default:
+      fail(ExitCode::kInternal, "{}: no kernel for {}", op, name_of(dtype));
   }
 }
 
@@ -30,9 +34,12 @@ void dispatch_float(std::string_view op, DType dtype, const F& body) {
 template <class F>
 void dispatch_real(std::string_view op, DType dtype, const F& body) {
   switch (dtype) {
-    case DType::kF32: return body(TypeTag<float>{});
-    case DType::kF64: return body(TypeTag<double>{});
-    default: fail(ExitCode::kInternal, "{}: no kernel for {}", op, name_of(dtype));
+    case DType::kF32:
+      return body(TypeTag<float>{});
+    case DType::kF64:
+      return body(TypeTag<double>{});
+    default:
+      fail(ExitCode::kInternal, "{}: no kernel for {}", op, name_of(dtype));
   }
 }
 

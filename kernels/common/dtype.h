@@ -12,7 +12,8 @@ namespace bigbigan {
 
 enum class DType : uint8_t { kF32, kF64, kBF16, kU8, kI32, kI64 };
 
-// bfloat16: the upper half of an f32, rounded to nearest even. Storage only: convert, compute in float.
+// bfloat16: the upper half of an f32, rounded to nearest even. Storage only: convert, compute in
+// float.
 struct bf16 {
   uint16_t bits = 0;
 
@@ -25,28 +26,42 @@ struct bf16 {
       bits = static_cast<uint16_t>((word + 0x7fff + ((word >> 16) & 1)) >> 16);
     }
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
   explicit operator double() const { return static_cast<double>(static_cast<float>(*this)); }
 };
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: case DType::kI32: return 4;
-    case DType::kF64: case DType::kI64: return 8;
-    case DType::kBF16: return 2;
-    case DType::kU8: return 1;
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kF64:
+    case DType::kI64:
+      return 8;
+    case DType::kBF16:
+      return 2;
+    case DType::kU8:
+      return 1;
   }
   return 0;
 }
 
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "f32";
-    case DType::kF64: return "f64";
-    case DType::kBF16: return "bf16";
-    case DType::kU8: return "u8";
-    case DType::kI32: return "i32";
-    case DType::kI64: return "i64";
+    case DType::kF32:
+      return "f32";
+    case DType::kF64:
+      return "f64";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kU8:
+      return "u8";
+    case DType::kI32:
+      return "i32";
+    case DType::kI64:
+      return "i64";
   }
   return "?";
 }
@@ -54,11 +69,16 @@ constexpr std::string_view name_of(DType dtype) {
 template <class T>
 constexpr DType dtype_of() {
   using U = std::remove_cv_t<T>;
-  if constexpr (std::is_same_v<U, float>) return DType::kF32;
-  else if constexpr (std::is_same_v<U, double>) return DType::kF64;
-  else if constexpr (std::is_same_v<U, bf16>) return DType::kBF16;
-  else if constexpr (std::is_same_v<U, uint8_t>) return DType::kU8;
-  else if constexpr (std::is_same_v<U, int32_t>) return DType::kI32;
+  if constexpr (std::is_same_v<U, float>)
+    return DType::kF32;
+  else if constexpr (std::is_same_v<U, double>)
+    return DType::kF64;
+  else if constexpr (std::is_same_v<U, bf16>)
+    return DType::kBF16;
+  else if constexpr (std::is_same_v<U, uint8_t>)
+    return DType::kU8;
+  else if constexpr (std::is_same_v<U, int32_t>)
+    return DType::kI32;
   else {
     static_assert(std::is_same_v<U, int64_t>, "no DType for this type");
     return DType::kI64;

@@ -1,7 +1,7 @@
 // Where and how a launcher runs: the first argument of every kernel launcher.
 //
-// Each op is an overload set on these types: no registry, no macro, no virtual function. A forgotten
-// backend is a link error. Both are PODs passed by reference and copied freely.
+// Each op is an overload set on these types: no registry, no macro, no virtual function. A
+// forgotten backend is a link error. Both are PODs passed by reference and copied freely.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,9 @@
 
 namespace bigbigan {
 
-// Runs body(self, chunk) for every chunk in [0, n), in any order, on any thread, and returns when all
-// have run. Each chunk runs exactly once. Implemented by ThreadPool (engine/util/thread_pool.h).
+// Runs body(self, chunk) for every chunk in [0, n), in any order, on any thread, and returns when
+// all have run. Each chunk runs exactly once. Implemented by ThreadPool
+// (engine/util/thread_pool.h).
 class ParallelRunner {
  public:
   virtual ~ParallelRunner() = default;
@@ -22,8 +23,8 @@ class ParallelRunner {
   [[nodiscard]] virtual int threads() const = 0;
 };
 
-// Told of every launcher that runs: for profiles, and to run the expensive ones again by themselves. Calls
-// nest when a launcher uses another.
+// Told of every launcher that runs: for profiles, and to run the expensive ones again by
+// themselves. Calls nest when a launcher uses another.
 class KernelObserver {
  public:
   virtual ~KernelObserver() = default;

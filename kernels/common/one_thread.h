@@ -1,6 +1,7 @@
-// Note [One-thread primitives]: oneDNN splits reductions by the number of OpenMP threads, so its results
-// depend on that number. Every oneDNN call here runs on one thread, inside a fixed chunk of ours: equal
-// bits for any number of threads, no second thread pool, and no spinning OpenMP barrier.
+// Note [One-thread primitives]: oneDNN splits reductions by the number of OpenMP threads, so its
+// results depend on that number. Every oneDNN call here runs on one thread, inside a fixed chunk of
+// ours: equal bits for any number of threads, no second thread pool, and no spinning OpenMP
+// barrier.
 #pragma once
 
 namespace bigbigan {

@@ -1,7 +1,7 @@
 // Shape, View and ConstView: all that a kernel ever sees of a tensor.
 //
-// A view is a pointer, a shape of rank <= 5 and a dtype. Memory is contiguous, row-major; images are
-// NHWC. A view owns nothing.
+// A view is a pointer, a shape of rank <= 5 and a dtype. Memory is contiguous, row-major; images
+// are NHWC. A view owns nothing.
 #pragma once
 
 #include <algorithm>
@@ -40,7 +40,8 @@ class Shape {
   }
   [[nodiscard]] std::span<const int64_t> dims() const { return {dims_.data(), size_t(rank_)}; }
   [[nodiscard]] bool operator==(const Shape& other) const {
-    return rank_ == other.rank_ && std::equal(dims_.begin(), dims_.begin() + rank_, other.dims_.begin());
+    return rank_ == other.rank_ &&
+           std::equal(dims_.begin(), dims_.begin() + rank_, other.dims_.begin());
   }
   // The same shape with axis 0 replaced.
   [[nodiscard]] Shape with_dim0(int64_t n) const {
@@ -62,7 +63,8 @@ std::string to_string(const Shape& shape);
 // Shapes are arguments of messages as they are: nothing is formatted unless a check fails.
 template <>
 struct fmt::formatter<bigbigan::Shape> : fmt::formatter<std::string_view> {
-  fmt::format_context::iterator format(const bigbigan::Shape& shape, fmt::format_context& ctx) const;
+  fmt::format_context::iterator format(const bigbigan::Shape& shape,
+                                       fmt::format_context& ctx) const;
 };
 
 namespace bigbigan {
@@ -80,10 +82,12 @@ struct BasicView {
   // The elements as T; throws Error{kInternal} when T is not the dtype.
   template <class T>
   [[nodiscard]] auto as() const {
-    check(dtype_of<T>() == dtype, "view {}: read as {}, holds {}", shape,
-          name_of(dtype_of<T>()), name_of(dtype));
-    if constexpr (std::is_const_v<std::remove_pointer_t<Pointer>>) return static_cast<const T*>(data);
-    else return static_cast<T*>(data);
+    check(dtype_of<T>() == dtype, "view {}: read as {}, holds {}", shape, name_of(dtype_of<T>()),
+          name_of(dtype));
+    if constexpr (std::is_const_v<std::remove_pointer_t<Pointer>>)
+      return static_cast<const T*>(data);
+    else
+      return static_cast<T*>(data);
   }
 };
 

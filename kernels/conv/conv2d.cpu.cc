@@ -7,12 +7,18 @@
 namespace bigbigan {
 
 ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64_t pad) {
-  check(x.rank() == 4 && w.rank() == 4 && x[3] == w[3], "conv2d: x {} with weight {}", x,
-        w);
+  check(x.rank() == 4 && w.rank() == 4 && x[3] == w[3], "conv2d: x {} with weight {}", x, w);
   check(stride >= 1 && pad >= 0 && x[1] + 2 * pad >= w[1] && x[2] + 2 * pad >= w[2],
         "conv2d: x {} with weight {}, stride {}, pad {}", x, w, stride, pad);
-  ConvGeometry g{.n = x[0], .h = x[1], .w = x[2], .c = x[3], .k = w[0], .r = w[1], .s = w[2],
-                 .stride = stride, .pad = pad};
+  ConvGeometry g{.n = x[0],
+                 .h = x[1],
+                 .w = x[2],
+                 .c = x[3],
+                 .k = w[0],
+                 .r = w[1],
+                 .s = w[2],
+                 .stride = stride,
+                 .pad = pad};
   g.p = (g.h + 2 * pad - g.r) / stride + 1;
   g.q = (g.w + 2 * pad - g.s) / stride + 1;
   return g;
@@ -22,9 +28,10 @@ int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype) 
   return dtype == DType::kF32 && g.n > 0 ? onednn::conv2d_scratch_bytes(pass, g) : 0;
 }
 
-void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
-                  bool relu, View y, View scratch) {
-  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
+void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
+                  ConstView bias, bool relu, View y, View scratch) {
+  const Observed observed(ex,
+                          {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
   check_shape("conv2d", "x", x.shape, g.x());
   check_shape("conv2d", "w", w.shape, g.weight());
   check_shape("conv2d", "y", y.shape, g.y());
@@ -40,9 +47,10 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
   });
 }
 
-void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
-                  View d_x, bool accumulate, View scratch) {
-  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
+void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
+                  ConstView bias, View d_x, bool accumulate, View scratch) {
+  const Observed observed(
+      ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
   check_shape("conv2d", "d_y", d_y.shape, g.y());
   check_shape("conv2d", "w", w.shape, g.weight());
   check_shape("conv2d", "d_x", d_x.shape, g.x());
@@ -67,7 +75,8 @@ void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {
     if constexpr (std::is_same_v<T, float>) {
       if (g.n > 0) {
-        return onednn::conv2d_wgrad(ex, g, x.as<T>(), d_y.as<T>(), d_w.as<T>(), accumulate, scratch);
+        return onednn::conv2d_wgrad(ex, g, x.as<T>(), d_y.as<T>(), d_w.as<T>(), accumulate,
+                                    scratch);
       }
     }
     loops::conv2d_wgrad(ex, g, x.as<T>(), d_y.as<T>(), d_w.as<T>(), accumulate);

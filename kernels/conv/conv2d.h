@@ -1,4 +1,5 @@
-// 2-D convolution of NHWC images with KRSC weights, and its two gradients: three launchers of their own.
+// 2-D convolution of NHWC images with KRSC weights, and its two gradients: three launchers of their
+// own.
 //
 // y[n,p,q,k] = bias[k] + sum_{r,s,c} x[n, p stride + r - pad, q stride + s - pad, c] w[k,r,s,c],
 // zero outside x. f32 by oneDNN, f64 by loops (the oracle of the former).
@@ -23,7 +24,8 @@ struct ConvGeometry {
   [[nodiscard]] double flops() const { return 2.0 * n * p * q * k * r * s * c; }
 };
 
-// From the shapes of x and w; p = (h + 2 pad - r) / stride + 1. Throws Error{kInternal} where they do not fit.
+// From the shapes of x and w; p = (h + 2 pad - r) / stride + 1. Throws Error{kInternal} where they
+// do not fit.
 ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64_t pad);
 
 enum class ConvPass : uint8_t { kFprop, kDgrad, kWgrad };
@@ -31,13 +33,13 @@ enum class ConvPass : uint8_t { kFprop, kDgrad, kWgrad };
 int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype);
 
 // y = conv(x, w) + bias, then max(., 0) where `relu`. `bias` (k) may be empty.
-void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
-                  bool relu, View y, View scratch);
+void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
+                  ConstView bias, bool relu, View y, View scratch);
 
-// d_x (+)= gradient of x. `bias` (c), which may be empty, is added to each pixel of d_x: a transposed
-// convolution is this map used forwards.
-void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
-                  View d_x, bool accumulate, View scratch);
+// d_x (+)= gradient of x. `bias` (c), which may be empty, is added to each pixel of d_x: a
+// transposed convolution is this map used forwards.
+void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
+                  ConstView bias, View d_x, bool accumulate, View scratch);
 
 // d_w (+)= gradient of w; fixed chunks of samples, added in order.
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,

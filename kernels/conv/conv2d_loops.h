@@ -5,8 +5,8 @@
 
 namespace bigbigan::loops {
 
-// Calls body(x pixel, y pixel, weight tap) for the taps of image `n` that lie inside x; the arguments are
-// element offsets of channel 0.
+// Calls body(x pixel, y pixel, weight tap) for the taps of image `n` that lie inside x; the
+// arguments are element offsets of channel 0.
 template <class Body>
 void for_each_tap(const ConvGeometry& g, int64_t n, const Body& body) {
   for (int64_t p = 0; p < g.p; ++p) {

@@ -21,8 +21,8 @@ const dnnl::engine& cpu() {
   return engine;
 }
 
-// One convolution of a fixed number of samples, ready to run. Reorders go between KRSC and the layout the
-// primitive wants its weights in.
+// One convolution of a fixed number of samples, ready to run. Reorders go between KRSC and the
+// layout the primitive wants its weights in.
 struct Plan {
   dnnl::primitive primitive;
   dnnl::reorder to_library, from_library;
@@ -70,9 +70,8 @@ Plan make_plan(const Key& key) {
   if (key.has_bias) plan.bias = {{g.k}, f32, Tag::a};
   const dnnl::primitive_attr attr = attributes(key.relu);
   const Forward::primitive_desc forward(
-      key.has_bias
-          ? Forward::desc(kind, direct, plan.x, any, plan.bias, plan.y, strides, pads, far)
-          : Forward::desc(kind, direct, plan.x, any, plan.y, strides, pads, far),
+      key.has_bias ? Forward::desc(kind, direct, plan.x, any, plan.bias, plan.y, strides, pads, far)
+                   : Forward::desc(kind, direct, plan.x, any, plan.y, strides, pads, far),
       attr, cpu());
   const auto finish = [&](const auto& pd, const memory::desc& weights) {
     plan.library = weights;
@@ -110,8 +109,8 @@ std::shared_ptr<const Plan> plan_for(const Key& key) {
     try {
       plan = std::make_shared<const Plan>(make_plan(key));
     } catch (const dnnl::error& e) {
-      fail(ExitCode::kInternal, "conv2d: oneDNN: {} for x {}, weight {}, stride {}, pad {}", e.what(),
-           key.g.x(), key.g.weight(), key.g.stride, key.g.pad);
+      fail(ExitCode::kInternal, "conv2d: oneDNN: {} for x {}, weight {}, stride {}, pad {}",
+           e.what(), key.g.x(), key.g.weight(), key.g.stride, key.g.pad);
     }
   }
   return plan;
@@ -161,7 +160,9 @@ ConvGeometry with_samples(ConvGeometry g, int64_t n) {
 
 int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-int64_t library_bytes(const Plan& plan) { return rounded(static_cast<int64_t>(plan.library.get_size())); }
+int64_t library_bytes(const Plan& plan) {
+  return rounded(static_cast<int64_t>(plan.library.get_size()));
+}
 
 // Runs body(chunk, first sample, samples) in parallel.
 template <class Body>
@@ -173,20 +174,23 @@ void for_sample_chunks(const CpuExec& ex, const ConvGeometry& g, const Body& bod
 
 bool same_layout(const Plan& plan) { return plan.library == plan.krsc; }
 
-// The weights in the plan's layout: `w` itself, or a copy in scratch. Plans of all chunk sizes must agree.
+// The weights in the plan's layout: `w` itself, or a copy in scratch. Plans of all chunk sizes must
+// agree.
 const void* library_weights(const Plan& plan, const float* w, View scratch) {
   if (same_layout(plan)) return w;
   run_reorder(plan.to_library, wrap(plan.krsc, w), wrap(plan.library, scratch.data));
   return scratch.data;
 }
 
-// A weight layout for the last, smaller chunk may differ: then that chunk has its own copy behind the first.
+// A weight layout for the last, smaller chunk may differ: then that chunk has its own copy behind
+// the first.
 struct Weights {
   std::shared_ptr<const Plan> full, rest;
   const void* for_full = nullptr;
   const void* for_rest = nullptr;
 
-  Weights(ConvPass pass, const ConvGeometry& g, bool has_bias, bool relu, const float* w, View scratch) {
+  Weights(ConvPass pass, const ConvGeometry& g, bool has_bias, bool relu, const float* w,
+          View scratch) {
     const int64_t chunk = samples_per_chunk(g);
     full = plan_for({pass, with_samples(g, chunk), has_bias, relu});
     for_full = library_weights(*full, w, scratch);
@@ -206,7 +210,9 @@ int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g) {
   const int64_t chunk = samples_per_chunk(g);
   const auto full = plan_for({pass, with_samples(g, chunk), false, false});
   const int64_t rest =
-      g.n % chunk == 0 ? 0 : library_bytes(*plan_for({pass, with_samples(g, g.n % chunk), false, false}));
+      g.n % chunk == 0
+          ? 0
+          : library_bytes(*plan_for({pass, with_samples(g, g.n % chunk), false, false}));
   if (pass != ConvPass::kWgrad) {
     // With `accumulate` the new gradient is formed apart, then added.
     const int64_t apart = pass == ConvPass::kDgrad ? g.x().elems() * int64_t(sizeof(float)) : 0;
@@ -234,16 +240,18 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, const float* x, cons
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, const float* d_y, const float* w,
                   const float* bias, float* d_x, bool accumulate, View scratch) {
   const Weights weights(ConvPass::kDgrad, g, false, false, w, scratch);
-  auto* apart = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + scratch.elems()) - g.x().elems();
+  auto* apart = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + scratch.elems()) -
+                g.x().elems();
   const int64_t image = g.h * g.w * g.c;
   for_sample_chunks(ex, g, [&](int64_t, int64_t first, int64_t count) {
     const bool is_rest = weights.rest && first + count == g.n;
     const Plan& plan = is_rest ? *weights.rest : *weights.full;
     float* target = d_x + first * image;
     float* out = accumulate ? apart + first * image : target;
-    execute(plan, {{DNNL_ARG_DIFF_DST, wrap(plan.y, d_y + first * g.p * g.q * g.k)},
-                   {DNNL_ARG_WEIGHTS, wrap(plan.library, is_rest ? weights.for_rest : weights.for_full)},
-                   {DNNL_ARG_DIFF_SRC, wrap(plan.x, out)}});
+    execute(plan,
+            {{DNNL_ARG_DIFF_DST, wrap(plan.y, d_y + first * g.p * g.q * g.k)},
+             {DNNL_ARG_WEIGHTS, wrap(plan.library, is_rest ? weights.for_rest : weights.for_full)},
+             {DNNL_ARG_DIFF_SRC, wrap(plan.x, out)}});
     if (accumulate) {
       for (int64_t i = 0; i < count * image; ++i) target[i] += out[i];
     }
@@ -259,8 +267,9 @@ void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, const float* x, cons
                   float* d_w, bool accumulate, View scratch) {
   const int64_t chunk = samples_per_chunk(g), chunks = (g.n + chunk - 1) / chunk;
   const auto full = plan_for({ConvPass::kWgrad, with_samples(g, chunk), false, false});
-  const auto rest =
-      g.n % chunk == 0 ? full : plan_for({ConvPass::kWgrad, with_samples(g, g.n % chunk), false, false});
+  const auto rest = g.n % chunk == 0
+                        ? full
+                        : plan_for({ConvPass::kWgrad, with_samples(g, g.n % chunk), false, false});
   const int64_t stride = std::max(library_bytes(*full), library_bytes(*rest));
   auto* partial = static_cast<std::byte*>(scratch.data);
   for_sample_chunks(ex, g, [&](int64_t index, int64_t first, int64_t count) {

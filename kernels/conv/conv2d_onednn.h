@@ -1,4 +1,5 @@
-// Convolution by oneDNN, f32: chunks of samples, each a one-thread primitive (Note [One-thread primitives]).
+// Convolution by oneDNN, f32: chunks of samples, each a one-thread primitive (Note [One-thread
+// primitives]).
 #pragma once
 
 #include "kernels/conv/conv2d.h"

@@ -9,12 +9,12 @@ void copy_features(const CpuExec& ex, ConstView x, int64_t x_begin, View y, int6
   const Observed observed(ex);
   const int64_t x_width = x.shape[-1], y_width = y.shape[-1];
   check(0 <= x_begin && x_begin + count <= x_width && 0 <= y_begin && y_begin + count <= y_width,
-        "copy_features: {} features from {} of {} to {} of {}", count, x_begin, x.shape,
-        y_begin, y.shape);
+        "copy_features: {} features from {} of {} to {} of {}", count, x_begin, x.shape, y_begin,
+        y.shape);
   if (x_width == 0 || y_width == 0) return;
   const int64_t rows = x.elems() / x_width;
-  check(rows * y_width == y.elems(), "copy_features: {} and {} have different rows",
-        x.shape, y.shape);
+  check(rows * y_width == y.elems(), "copy_features: {} and {} have different rows", x.shape,
+        y.shape);
   dispatch_float("copy_features", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const T* in = x.as<T>() + x_begin;

@@ -18,7 +18,8 @@ void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, Vie
   });
 }
 
-void embedding_backward(const CpuExec& ex, ConstView labels, ConstView d_y, View d_table, bool accumulate) {
+void embedding_backward(const CpuExec& ex, ConstView labels, ConstView d_y, View d_table,
+                        bool accumulate) {
   const Observed observed(ex);
   const int64_t n = labels.shape[0], width = d_table.shape[1];
   check_shape("embedding", "d_y", d_y.shape, {n, width});

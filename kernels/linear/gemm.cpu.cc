@@ -27,8 +27,8 @@ Sizes sizes_of(const GemmArgs& g) {
   const Sizes s{g.transpose_a ? a_columns : a_rows, g.transpose_b ? b_rows : b_columns,
                 g.transpose_a ? a_rows : a_columns};
   check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
-        "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "",
-        g.b.shape, g.transpose_b ? "^T" : "", g.c.shape);
+        "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "", g.b.shape,
+        g.transpose_b ? "^T" : "", g.c.shape);
   return s;
 }
 
@@ -56,7 +56,8 @@ void rows_by_loops(const GemmArgs& g, const T* a, const T* b, T* c, const Sizes&
   }
 }
 
-// Rows of c per chunk: fixed by the problem, so that results do not depend on the number of threads.
+// Rows of c per chunk: fixed by the problem, so that results do not depend on the number of
+// threads.
 int64_t rows_per_chunk(const Sizes& s) {
   constexpr int64_t kFlopsPerChunk = 1 << 20;
   const int64_t rows = kFlopsPerChunk / std::max<int64_t>(1, 2 * s.n * s.k);
@@ -64,12 +65,14 @@ int64_t rows_per_chunk(const Sizes& s) {
 }
 
 // `rows` rows of c from those of a, which lie `lda` apart.
-void library_rows(const GemmArgs& g, const Sizes& s, const float* a, int64_t lda, float* c, int64_t rows) {
+void library_rows(const GemmArgs& g, const Sizes& s, const float* a, int64_t lda, float* c,
+                  int64_t rows) {
   const OneThread one_thread;
-  const dnnl_status_t status = dnnl_sgemm(
-      g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', rows, s.n, s.k, 1.0f, a, lda, g.b.as<float>(),
-      g.transpose_b ? s.k : s.n, g.accumulate ? 1.0f : 0.0f, c, s.n);
-  check(status == dnnl_success, "gemm: oneDNN status {} for m {} n {} k {}", int(status), rows, s.n, s.k);
+  const dnnl_status_t status =
+      dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', rows, s.n, s.k, 1.0f, a, lda,
+                 g.b.as<float>(), g.transpose_b ? s.k : s.n, g.accumulate ? 1.0f : 0.0f, c, s.n);
+  check(status == dnnl_success, "gemm: oneDNN status {} for m {} n {} k {}", int(status), rows, s.n,
+        s.k);
 }
 
 // Fewer than kAloneRows rows, as the first rows of a full block.
@@ -89,8 +92,10 @@ void gemm_f32_rows_alone(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
   ex.for_range(s.m, kAloneRows, [&](int64_t begin, int64_t end) {
     const float* a = g.a.as<float>() + begin * s.k;
     float* c = g.c.as<float>() + begin * s.n;
-    if (end - begin == kAloneRows) library_rows(g, s, a, s.k, c, kAloneRows);
-    else padded_rows(g, s, a, c, end - begin);
+    if (end - begin == kAloneRows)
+      library_rows(g, s, a, s.k, c, kAloneRows);
+    else
+      padded_rows(g, s, a, c, end - begin);
   });
 }
 
@@ -123,13 +128,11 @@ void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
   const Observed observed(ex);
   check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
             g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
-        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape,
-        g.c.shape);
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
   const Sizes s{g.c.shape[1], g.c.shape[2], g.a.shape[g.transpose_a ? 1 : 2]};
   check(g.a.shape[g.transpose_a ? 2 : 1] == s.m && g.b.shape[g.transpose_b ? 2 : 1] == s.k &&
             g.b.shape[g.transpose_b ? 1 : 2] == s.n,
-        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape,
-        g.c.shape);
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
   dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(g.c.shape[0], [&](int64_t i) {
       rows_by_loops(g, g.a.as<T>() + i * s.m * s.k, g.b.as<T>() + i * s.k * s.n,

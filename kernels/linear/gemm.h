@@ -14,16 +14,16 @@ struct GemmArgs {
   bool transpose_b = false;  // b is stored (N, K)
   View c;
   bool accumulate = false;
-  // Note [Rows alone]: the library computes the rows left over by its register blocks in another order than the
-  // others, so that the last bits of a row depend on how many rows there are. With `rows_alone` every call has
-  // kAloneRows rows, the last ones padded: a row of c is then the same in any batch. For inference; not with
-  // transpose_a.
+  // Note [Rows alone]: the library computes the rows left over by its register blocks in another
+  // order than the others, so that the last bits of a row depend on how many rows there are. With
+  // `rows_alone` every call has kAloneRows rows, the last ones padded: a row of c is then the same
+  // in any batch. For inference; not with transpose_a.
   bool rows_alone = false;
 };
 inline constexpr int64_t kAloneRows = 16;
 
-// f32 by oneDNN in fixed blocks of rows of c, f64 by loops. Views may have rank > 2: leading axes fold
-// into the rows.
+// f32 by oneDNN in fixed blocks of rows of c, f64 by loops. Views may have rank > 2: leading axes
+// fold into the rows.
 void gemm(const CpuExec& ex, const GemmArgs& args);
 
 // c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; by loops, in parallel over i.

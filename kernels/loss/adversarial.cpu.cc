@@ -4,8 +4,8 @@
 
 namespace bigbigan {
 
-ScoreSums adversarial_forward(const CpuExec& ex, AdversarialLoss loss, ConstView scores, double sign,
-                              double batch) {
+ScoreSums adversarial_forward(const CpuExec& ex, AdversarialLoss loss, ConstView scores,
+                              double sign, double batch) {
   const Observed observed(ex);
   ScoreSums sums;
   dispatch_real("adversarial_loss", scores.dtype, [&]<class T>(TypeTag<T>) {

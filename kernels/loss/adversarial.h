@@ -1,4 +1,5 @@
-// The scores of BigBiGAN's losses (paper section 2): sums, means and gradients of three score kinds.
+// The scores of BigBiGAN's losses (paper section 2): sums, means and gradients of three score
+// kinds.
 //
 //   hinge (discriminator):  L = 1/B sum max(0, 1 - sign s),   dL/ds = -sign / B where sign s < 1
 //   linear (E and G):       L = 1/B sum sign s,               dL/ds = sign / B
@@ -17,8 +18,8 @@ struct ScoreSums {
   double mean = 0;  // sum of scores / B
 };
 // Sums over this rank's scores, in order.
-ScoreSums adversarial_forward(const CpuExec& ex, AdversarialLoss loss, ConstView scores, double sign,
-                              double batch);
+ScoreSums adversarial_forward(const CpuExec& ex, AdversarialLoss loss, ConstView scores,
+                              double sign, double batch);
 void adversarial_backward(const CpuExec& ex, AdversarialLoss loss, ConstView scores, double sign,
                           double batch, View d_scores, bool accumulate);
 

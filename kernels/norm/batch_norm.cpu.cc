@@ -7,8 +7,8 @@
 namespace bigbigan {
 namespace {
 
-constexpr int64_t kTile = 256;        // channels handled at once, on the stack
-constexpr int64_t kRowsPerFlush = 64; // rows summed in the accumulation type before going to f64
+constexpr int64_t kTile = 256;         // channels handled at once, on the stack
+constexpr int64_t kRowsPerFlush = 64;  // rows summed in the accumulation type before going to f64
 
 struct Sizes {
   int64_t n = 0, h = 1, w = 1, c = 0;
@@ -35,8 +35,8 @@ void check_args(const BatchNormArgs& args, const Shape& y) {
   check_shape("batch_norm", "y", y, output_shape(args));
 }
 
-// Parameters of channels [c0, c0 + width) of one sample, repeated `fold` times so that `fold` pixels of a
-// tensor with few channels form one wide row.
+// Parameters of channels [c0, c0 + width) of one sample, repeated `fold` times so that `fold`
+// pixels of a tensor with few channels form one wide row.
 template <class A>
 struct Tile {
   int64_t c0 = 0, width = 0, fold = 1;
@@ -72,7 +72,8 @@ void load(const BatchNormArgs& args, const Sizes& s, int64_t n, int64_t c0, Tile
 template <class T, class Body>
 void for_tiles(const CpuExec& ex, const BatchNormArgs& args, const Body& body) {
   const Sizes s = sizes_of(args.x.shape);
-  const int64_t grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, s.pixels() * s.c));
+  const int64_t grain =
+      std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, s.pixels() * s.c));
   ex.for_range(s.n, grain, [&](int64_t begin, int64_t end) {
     Tile<Accum<T>> tile;
     for (int64_t n = begin; n < end; ++n) {
@@ -94,8 +95,8 @@ void for_rows(const Tile<A>& tile, int64_t pixels, const Body& body) {
 
 // d_y of one wide row: read in place, or summed over the 2x2 pixels that came from one.
 template <class T, class A = Accum<T>>
-const T* incoming(const BatchNormArgs& args, const Sizes& s, const Tile<A>& tile, const T* d_y, int64_t n,
-                  int64_t pixel, std::array<T, kTile>& summed) {
+const T* incoming(const BatchNormArgs& args, const Sizes& s, const Tile<A>& tile, const T* d_y,
+                  int64_t n, int64_t pixel, std::array<T, kTile>& summed) {
   if (!args.upsample) return d_y + (n * s.pixels() + pixel) * s.c + tile.c0;
   const int64_t h = pixel / s.w, w = pixel % s.w;
   const T* upper = d_y + ((n * 2 * s.h + 2 * h) * 2 * s.w + 2 * w) * s.c + tile.c0;
@@ -106,8 +107,8 @@ const T* incoming(const BatchNormArgs& args, const Sizes& s, const Tile<A>& tile
   return summed.data();
 }
 
-// out[i] (+)= rstd (g gain - offset - xhat slope) over one wide row, g masked by the ReLU. Apart, with
-// restricted pointers: the compiler vectorises it.
+// out[i] (+)= rstd (g gain - offset - xhat slope) over one wide row, g masked by the ReLU. Apart,
+// with restricted pointers: the compiler vectorises it.
 template <bool kAccumulate, class T, class A>
 void backward_row(const Tile<A>& tile, const A* __restrict offset, const A* __restrict slope,
                   const T* __restrict x, const T* __restrict g, T* __restrict out, int64_t elems,
@@ -127,8 +128,8 @@ void backward_row(const Tile<A>& tile, const A* __restrict offset, const A* __re
 
 // The sums of g and g xhat over one wide row, added to plain and scaled.
 template <class T, class A>
-void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g, A* __restrict plain,
-              A* __restrict scaled, int64_t elems, bool relu) {
+void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g,
+              A* __restrict plain, A* __restrict scaled, int64_t elems, bool relu) {
   const A* __restrict mean = tile.mean.data();
   const A* __restrict rstd = tile.rstd.data();
   const A* __restrict gain = tile.gain.data();
@@ -175,7 +176,8 @@ void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
   });
 }
 
-void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y, View sums) {
+void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
+                              View sums) {
   const Observed observed(ex);
   check_args(args, d_y.shape);
   const Sizes s = sizes_of(args.x.shape);
@@ -216,7 +218,8 @@ void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which,
   const Observed observed(ex);
   const int64_t n = sums.shape[0], c = sums.shape[2];
   const bool per_sample = d_parameter.shape.rank() == 2;
-  check_shape("batch_norm", "parameter gradient", d_parameter.shape, per_sample ? Shape{n, c} : Shape{c});
+  check_shape("batch_norm", "parameter gradient", d_parameter.shape,
+              per_sample ? Shape{n, c} : Shape{c});
   dispatch_float("batch_norm", d_parameter.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const double* from = sums.as<double>() + which * c;
@@ -233,7 +236,8 @@ void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which,
   });
 }
 
-void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums, View totals) {
+void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums,
+                                View totals) {
   const Observed observed(ex);
   const int64_t n = sums.shape[0], c = sums.shape[2];
   check_shape("batch_norm", "totals", totals.shape, {2, c});

@@ -15,8 +15,8 @@ int64_t rows_per_chunk(int64_t channels) {
 
 int64_t rows_of(const Shape& x) { return x[-1] == 0 ? 0 : x.elems() / x[-1]; }
 
-// Column sums of f(x) for rows [begin, end), columns [c0, c0 + width), where f sees the column's shift.
-// Few channels: several rows are read as one wide row.
+// Column sums of f(x) for rows [begin, end), columns [c0, c0 + width), where f sees the column's
+// shift. Few channels: several rows are read as one wide row.
 template <class T, class F>
 void fold_sum(const T* x, int64_t channels, int64_t begin, int64_t end, int64_t c0, int64_t width,
               const double* shift, double* out, const F& f) {
@@ -38,10 +38,11 @@ void fold_sum(const T* x, int64_t channels, int64_t begin, int64_t end, int64_t 
   }
 }
 
-// Mean and centred sum of squares of a block of rows. The first row shifts the sum, so that a large mean
-// costs no digits; the second pass runs over a block that lies in cache.
+// Mean and centred sum of squares of a block of rows. The first row shifts the sum, so that a large
+// mean costs no digits; the second pass runs over a block that lies in cache.
 template <class T>
-void block_moments(const T* x, int64_t channels, int64_t begin, int64_t end, double* mean, double* m2) {
+void block_moments(const T* x, int64_t channels, int64_t begin, int64_t end, double* mean,
+                   double* m2) {
   const auto count = static_cast<double>(end - begin);
   for (int64_t c0 = 0; c0 < channels; c0 += kTile) {
     const int64_t width = std::min(kTile, channels - c0);
@@ -78,8 +79,8 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
   const Observed observed(ex);
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape), size = 1 + 2 * channels;
   check_shape("batch_moments", "moments", moments.shape, {size});
-  check(scratch.elems() >= batch_moments_scratch_elems(x.shape), "batch_moments: scratch of {} elements",
-        scratch.elems());
+  check(scratch.elems() >= batch_moments_scratch_elems(x.shape),
+        "batch_moments: scratch of {} elements", scratch.elems());
   auto *partial = scratch.as<double>(), *out = moments.as<double>();
   const int64_t grain = rows_per_chunk(channels);
   dispatch_float("batch_moments", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -91,14 +92,14 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
     });
   });
   std::fill(out, out + size, 0.0);
-  for (int64_t k = 0; k < (rows + grain - 1) / grain; ++k) merge_into(out, partial + k * size, channels);
+  for (int64_t k = 0; k < (rows + grain - 1) / grain; ++k)
+    merge_into(out, partial + k * size, channels);
 }
 
 void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
   const Observed observed(ex);
   const int64_t size = moments.shape[0];
-  check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape,
-        moments.shape);
+  check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape, moments.shape);
   auto* out = moments.as<double>();
   std::fill(out, out + size, 0.0);
   for (int64_t r = 0; r < gathered.elems() / size; ++r) {

@@ -7,7 +7,8 @@
 namespace bigbigan {
 namespace {
 
-// Inner product with eight partial sums in f64, so that the loop vectorises without reordering freedom.
+// Inner product with eight partial sums in f64, so that the loop vectorises without reordering
+// freedom.
 template <class T>
 double dot(const T* a, const T* b, int64_t n) {
   constexpr int64_t kLanes = 8;
@@ -71,13 +72,13 @@ void backward_weight(const SpectralNormBackwardArgs& a) {
 
 }  // namespace
 
-void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
-                           double eps) {
+void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
+                           bool iterate, double eps) {
   const Observed observed(ex);
   for (const SpectralNormArgs& a : weights) {
     check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
-    check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}",
-          a.v.shape, a.w.shape);
+    check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}", a.v.shape,
+          a.w.shape);
     check_shape("spectral_norm", "y", a.y.shape, a.w.shape);
   }
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {

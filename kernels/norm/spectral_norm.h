@@ -1,6 +1,7 @@
 // Spectral normalisation of all weights of a network in one call.
 //
-// A weight (K, ...) is the matrix W (K, R). One power iteration with u (1, K), n(x) = x / max(|x|, eps):
+// A weight (K, ...) is the matrix W (K, R). One power iteration with u (1, K), n(x) = x / max(|x|,
+// eps):
 //   v = n(u W),  u' = n(v W^T),  sigma = v W^T u'^T,  y = W / sigma
 // u' and v are constants of the gradient; for A = dL/dy:
 //   dL/dW = (A - <A, y> u'^T v) / sigma
@@ -15,17 +16,17 @@
 namespace bigbigan {
 
 struct SpectralNormArgs {
-  ConstView w;   // (K, ...)
-  View u;        // (K): updated where `iterate`
-  View v;        // (R): written
-  View sigma;    // (1): written
-  View y;        // w's shape: w / sigma
+  ConstView w;  // (K, ...)
+  View u;       // (K): updated where `iterate`
+  View v;       // (R): written
+  View sigma;   // (1): written
+  View y;       // w's shape: w / sigma
 };
 
 // `iterate`: one power iteration, u updated. Otherwise u stays, v = n(u W), sigma = |u W|.
 // f32, f64; sums in f64.
-void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
-                           double eps);
+void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
+                           bool iterate, double eps);
 
 struct SpectralNormBackwardArgs {
   ConstView d_y, y, u, v, sigma;

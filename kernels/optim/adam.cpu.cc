@@ -15,8 +15,8 @@ void adam_update(const CpuExec& ex, const AdamArgs& a) {
   const Observed observed(ex);
   check(a.grad.elems() == a.value.elems() && a.m.elems() == a.value.elems() &&
             a.v.elems() == a.value.elems(),
-        "adam: {} values, {} gradients, {} and {} moments", a.value.elems(), a.grad.elems(), a.m.elems(),
-        a.v.elems());
+        "adam: {} values, {} gradients, {} and {} moments", a.value.elems(), a.grad.elems(),
+        a.m.elems(), a.v.elems());
   if (skipped(a.skip)) return;
   const auto t = static_cast<double>(*a.t.as<int64_t>());
   dispatch_real("adam", a.value.dtype, [&]<class T>(TypeTag<T>) {
@@ -38,7 +38,8 @@ void adam_update(const CpuExec& ex, const AdamArgs& a) {
 
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
   const Observed observed(ex);
-  check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(), value.elems());
+  check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(),
+        value.elems());
   if (skipped(skip)) return;
   dispatch_real("ema", value.dtype, [&]<class T>(TypeTag<T>) {
     const T keep = T(decay), take = T(1 - decay);
@@ -50,7 +51,9 @@ void ema_update(const CpuExec& ex, View average, ConstView value, double decay, 
   });
 }
 
-int64_t sum_of_squares_scratch_elems(int64_t elems) { return (elems + kElementGrain - 1) / kElementGrain; }
+int64_t sum_of_squares_scratch_elems(int64_t elems) {
+  return (elems + kElementGrain - 1) / kElementGrain;
+}
 
 void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch) {
   const Observed observed(ex);
@@ -62,7 +65,8 @@ void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View sc
     ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
       constexpr int64_t kLanes = 8;  // independent sums, so that the loop vectorises
       double sums[kLanes] = {};
-      for (int64_t i = begin; i < end; ++i) sums[(i - begin) % kLanes] += double(in[i]) * double(in[i]);
+      for (int64_t i = begin; i < end; ++i)
+        sums[(i - begin) % kLanes] += double(in[i]) * double(in[i]);
       double total = 0;
       for (const double s : sums) total += s;
       partial[begin / kElementGrain] = total;

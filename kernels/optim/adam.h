@@ -1,5 +1,5 @@
-// Adam, moving averages and norms over flat vectors; f32, f64. Where `skip` i32 (1) is not zero the update
-// launchers change nothing.
+// Adam, moving averages and norms over flat vectors; f32, f64. Where `skip` i32 (1) is not zero the
+// update launchers change nothing.
 #pragma once
 
 #include "kernels/common/exec.h"
@@ -15,8 +15,8 @@ struct AdamArgs {
   ConstView skip;  // i32 (1)
   double lr = 0, beta1 = 0, beta2 = 0, eps = 0;
 };
-// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
-// Source: Kingma & Ba 2015, algorithm 1.
+// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) +
+// eps) Source: Kingma & Ba 2015, algorithm 1.
 void adam_update(const CpuExec& ex, const AdamArgs& args);
 
 // average = decay average + (1 - decay) value; decay 0 copies.

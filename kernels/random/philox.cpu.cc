@@ -15,7 +15,8 @@ float unit_interval(uint32_t word) { return (float(word >> 8) + 1.0f) * 0x1p-24f
 
 // Fills rows of `out` with transform(words) -> 4 numbers.
 template <class Transform>
-void fill(const char* op, const CpuExec& ex, const RandomArgs& args, View out, const Transform& transform) {
+void fill(const char* op, const CpuExec& ex, const RandomArgs& args, View out,
+          const Transform& transform) {
   if (out.elems() == 0) return;
   const int64_t rows = out.shape[0], width = out.elems() / rows;
   const auto first = static_cast<uint64_t>(*args.first_sample.as<int64_t>());
@@ -25,7 +26,8 @@ void fill(const char* op, const CpuExec& ex, const RandomArgs& args, View out, c
         T* row = out.as<T>() + r * width;
         for (int64_t j = 0; j < width; j += 4) {
           float numbers[4];
-          transform(philox(args.seed, args.stream, first + r, static_cast<uint32_t>(j / 4)), numbers);
+          transform(philox(args.seed, args.stream, first + r, static_cast<uint32_t>(j / 4)),
+                    numbers);
           for (int64_t k = 0; k < std::min<int64_t>(4, width - j); ++k) row[j + k] = T(numbers[k]);
         }
       }
@@ -36,9 +38,9 @@ void fill(const char* op, const CpuExec& ex, const RandomArgs& args, View out, c
 }  // namespace
 
 PhiloxWords philox(uint64_t seed, RandomStream stream, uint64_t sample, uint32_t block) {
-  const r123::Philox4x32::ctr_type counter = {
-      {block, static_cast<uint32_t>(sample), static_cast<uint32_t>(sample >> 32),
-       static_cast<uint32_t>(stream)}};
+  const r123::Philox4x32::ctr_type counter = {{block, static_cast<uint32_t>(sample),
+                                               static_cast<uint32_t>(sample >> 32),
+                                               static_cast<uint32_t>(stream)}};
   const r123::Philox4x32::key_type key = {
       {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}};
   const auto words = r123::Philox4x32()(counter, key);
@@ -79,8 +81,8 @@ void reparametrize_forward(const CpuExec& ex, ConstView stats, ConstView eps, Vi
   });
 }
 
-void reparametrize_backward(const CpuExec& ex, ConstView stats, ConstView eps, ConstView d_z, View d_stats,
-                            bool accumulate) {
+void reparametrize_backward(const CpuExec& ex, ConstView stats, ConstView eps, ConstView d_z,
+                            View d_stats, bool accumulate) {
   const Observed observed(ex);
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "d_z", d_z.shape, {n, width});

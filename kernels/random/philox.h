@@ -1,4 +1,5 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011), keyed by seed, stream, sample and element.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011), keyed by seed, stream, sample
+// and element.
 #pragma once
 
 #include "kernels/common/exec.h"
@@ -8,11 +9,16 @@ namespace bigbigan {
 
 // What the numbers are for: streams of one seed never meet.
 enum class RandomStream : uint32_t {
-  kLatent = 1, kEncoderNoise = 2, kInitial = 3, kAugment = 4, kSample = 5, kOrder = 6
+  kLatent = 1,
+  kEncoderNoise = 2,
+  kInitial = 3,
+  kAugment = 4,
+  kSample = 5,
+  kOrder = 6
 };
 
-// Four 32-bit words for block `block` of sample `sample` in `stream`. Counter: (block, sample low, sample
-// high, stream); key: seed.
+// Four 32-bit words for block `block` of sample `sample` in `stream`. Counter: (block, sample low,
+// sample high, stream); key: seed.
 struct PhiloxWords {
   uint32_t word[4];
 };
@@ -24,8 +30,8 @@ struct RandomArgs {
   ConstView first_sample;  // i64 (1): global index of row 0
 };
 
-// out (N, ...): element j of row i is number j % 4 of block j / 4 of sample first_sample + i. f32, f64.
-// Uniform on [-1, 1): 2 w / 2^32 - 1 with the upper 24 bits of w.
+// out (N, ...): element j of row i is number j % 4 of block j / 4 of sample first_sample + i. f32,
+// f64. Uniform on [-1, 1): 2 w / 2^32 - 1 with the upper 24 bits of w.
 void random_uniform(const CpuExec& ex, const RandomArgs& args, View out);
 // Standard normal by Box-Muller, in pairs: words (0, 1) give two numbers, words (2, 3) two more.
 void random_normal(const CpuExec& ex, const RandomArgs& args, View out);

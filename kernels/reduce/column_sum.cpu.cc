@@ -15,8 +15,8 @@ int64_t rows_per_chunk(int64_t channels) {
 
 int64_t rows_of(const Shape& x) { return x[-1] == 0 ? 0 : x.elems() / x[-1]; }
 
-// Sums rows [begin, end) of columns [c0, c0 + width). Few columns leave vector lanes idle, so several
-// rows are taken as one wide row and folded at the end.
+// Sums rows [begin, end) of columns [c0, c0 + width). Few columns leave vector lanes idle, so
+// several rows are taken as one wide row and folded at the end.
 template <class T>
 void sum_tile(const T* x, int64_t channels, int64_t begin, int64_t end, int64_t c0, int64_t width,
               double* out) {

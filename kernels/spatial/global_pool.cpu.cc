@@ -33,7 +33,8 @@ void global_pool_forward(const CpuExec& ex, ConstView x, double factor, View y) 
   });
 }
 
-void global_pool_backward(const CpuExec& ex, ConstView d_y, double factor, View d_x, bool accumulate) {
+void global_pool_backward(const CpuExec& ex, ConstView d_y, double factor, View d_x,
+                          bool accumulate) {
   const Observed observed(ex);
   const int64_t pixels = pixels_of(d_x.shape), c = d_x.shape[3];
   check_shape("global_pool", "d_y", d_y.shape, {d_x.shape[0], c});

@@ -14,9 +14,9 @@ namespace bigbigan {
 
 // What one update reads. Batches may be empty on a rank.
 struct StepInputs {
-  Tensor x;    // images at E's resolution, (N, Re, Re, C) in [-1, 1]
-  Tensor z;    // prior latents (M, z_dim)
-  Tensor eps;  // E's noise (N, z_dim); unused where E is deterministic
+  Tensor x;                  // images at E's resolution, (N, Re, Re, C) in [-1, 1]
+  Tensor z;                  // prior latents (M, z_dim)
+  Tensor eps;                // E's noise (N, z_dim); unused where E is deterministic
   int64_t global_batch = 0;  // over all ranks
 };
 
@@ -29,14 +29,15 @@ class BigBiGAN {
   void allocate(const Context& ctx, bool training);
   void initialize(uint64_t seed);
 
-  // Note [Two updates]: the discriminator update differentiates L_D with respect to D only: G and E run
-  // forward without a tape. The encoder-generator update differentiates L_EG with respect to G and E; D's
-  // weights are constants. F(x) of real images and H(z) of prior latents depend on neither, so they run
-  // without a tape, and only what is read is computed: no weight gradient of D, F's input gradient for
-  // generated images only, H's for encoded latents only.
+  // Note [Two updates]: the discriminator update differentiates L_D with respect to D only: G and E
+  // run forward without a tape. The encoder-generator update differentiates L_EG with respect to G
+  // and E; D's weights are constants. F(x) of real images and H(z) of prior latents depend on
+  // neither, so they run without a tape, and only what is read is computed: no weight gradient of
+  // D, F's input gradient for generated images only, H's for encoded latents only.
   //
-  // Both write the gradients of their stores and return the loss terms (engine/ops/loss.h). `ctx` is the
-  // context without a tape; spectral norm iterates once per network, batch norm uses batch statistics.
+  // Both write the gradients of their stores and return the loss terms (engine/ops/loss.h). `ctx`
+  // is the context without a tape; spectral norm iterates once per network, batch norm uses batch
+  // statistics.
   Tensor discriminator_gradients(const Context& ctx, const StepInputs& inputs);
   Tensor encoder_generator_gradients(const Context& ctx, const StepInputs& inputs);
 

@@ -9,7 +9,8 @@
 
 namespace bigbigan {
 
-// Keys of the configuration file. 0 or -1 mean "as published for this resolution", see architecture().
+// Keys of the configuration file. 0 or -1 mean "as published for this resolution", see
+// architecture().
 struct ModelConfig {
   int64_t resolution = 128;  // of G's output and D's input: 32, 64, 128 or 256
   int64_t image_channels = 3;
@@ -19,7 +20,8 @@ struct ModelConfig {
 
   int64_t g_width = 96;  // ch of BigGAN
   int64_t d_width = 96;
-  std::vector<int64_t> g_channels;  // block inputs and the last output; empty: the table times g_width
+  std::vector<int64_t>
+      g_channels;  // block inputs and the last output; empty: the table times g_width
   std::vector<int64_t> d_channels;  // block outputs; empty: the table times d_width
   int64_t g_attention = -1;         // resolution of G's attention block; 0 none, -1 the table's
   int64_t d_attention = -1;

@@ -1,4 +1,5 @@
-// What a configuration amounts to: the parameter table and the conformance sheet that `--describe` prints.
+// What a configuration amounts to: the parameter table and the conformance sheet that `--describe`
+// prints.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// The joint discriminator D: image branch F, latent branch H, joint branch J and the three linear scores.
-// Paper section 2: s_x = theta_x F(x), s_z = theta_z H(z), s_xz = theta_xz J(F(x), H(z)).
+// The joint discriminator D: image branch F, latent branch H, joint branch J and the three linear
+// scores. Paper section 2: s_x = theta_x F(x), s_z = theta_z H(z), s_xz = theta_xz J(F(x), H(z)).
 #pragma once
 
 #include "models/bigbigan/config.h"
@@ -9,7 +9,8 @@ namespace bigbigan {
 
 class Discriminator {
  public:
-  // Declares its parameters in `store` under "discriminator": F, and H, J and heads for the scores in use.
+  // Declares its parameters in `store` under "discriminator": F, and H, J and heads for the scores
+  // in use.
   Discriminator(const ModelConfig& config, const Architecture& architecture, ParamStore& store);
 
   [[nodiscard]] PreparedWeights prepare(const Context& ctx) const { return spectral_.prepare(ctx); }
@@ -29,7 +30,8 @@ class Discriminator {
     Conv2d conv_1, conv_2, conv_sc;
     bool down = false, first = false;
   };
-  Var block(const Context& ctx, const PreparedWeights& prepared, const Block& block, const Var& x) const;
+  Var block(const Context& ctx, const PreparedWeights& prepared, const Block& block,
+            const Var& x) const;
 
   SpectralSet spectral_;
   bool rewrites_;

@@ -1,5 +1,5 @@
-// The encoder E: ResNet-v2, global average pool (the representation "AvePool"), residual MLP, latent.
-// Paper section 3.1.
+// The encoder E: ResNet-v2, global average pool (the representation "AvePool"), residual MLP,
+// latent. Paper section 3.1.
 #pragma once
 
 #include "models/resnet/resnet.h"
@@ -19,7 +19,8 @@ class Encoder {
 
   // Images (N, R, R, C) at the encoder's resolution.
   EncoderOutput operator()(const Context& ctx, const Var& x) const;
-  // The latent of the statistics: mean + eps softplus(raw) with eps (N, z_dim), or z where deterministic.
+  // The latent of the statistics: mean + eps softplus(raw) with eps (N, z_dim), or z where
+  // deterministic.
   Var sample(const Context& ctx, const EncoderOutput& output, const Tensor& eps) const;
   // z_mean and z_stdev (N, z_dim); a deterministic encoder has deviation 0.
   std::pair<Tensor, Tensor> mean_and_stdev(const Context& ctx, const EncoderOutput& output) const;

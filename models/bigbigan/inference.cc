@@ -14,8 +14,8 @@ Context inference_context(const Context& ctx, BnMode bn) {
   return plain;
 }
 
-Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key, const Tensor& first_sample,
-                     int64_t count) {
+Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key,
+                     const Tensor& first_sample, int64_t count) {
   const Shape shape{count, config.z_dim};
   return config.prior == "uniform" ? random_uniform(ctx, key, first_sample, shape)
                                    : random_normal(ctx, key, first_sample, shape);
@@ -52,7 +52,8 @@ Tensor interleaved(const Context& ctx, const Tensor& a, const Tensor& b) {
   auto* to = static_cast<std::byte*>(out.view().data);
   for (int64_t i = 0; i < n; ++i) {
     std::memcpy(to + 2 * i * row, static_cast<const std::byte*>(a.view().data) + i * row, row);
-    std::memcpy(to + (2 * i + 1) * row, static_cast<const std::byte*>(b.view().data) + i * row, row);
+    std::memcpy(to + (2 * i + 1) * row, static_cast<const std::byte*>(b.view().data) + i * row,
+                row);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Using a model without training it: images from latents, latents from images, and pictures of both.
+// Using a model without training it: images from latents, latents from images, and pictures of
+// both.
 #pragma once
 
 #include "engine/io/png.h"
@@ -16,14 +17,15 @@ enum class BnMode : uint8_t {
 Context inference_context(const Context& ctx, BnMode bn);
 
 // `count` latents (count, z_dim) of the prior P_z; first_sample i64 (1) is the index of the first.
-Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key, const Tensor& first_sample,
-                     int64_t count);
+Tensor prior_latents(const Context& ctx, const ModelConfig& config, const RandomKey& key,
+                     const Tensor& first_sample, int64_t count);
 // Images (N, R, R, C) in [-1, 1] of latents (N, z_dim).
 Tensor generate(const BigBiGAN& model, const Context& ctx, const Tensor& z);
 // G(mean of E(x)) for images at E's resolution. The model must have an encoder.
 Tensor reconstruct(const BigBiGAN& model, const Context& ctx, const Tensor& x);
 
-// The same with the moving averages of G and E, for a model that trains; live weights are back on destruction.
+// The same with the moving averages of G and E, for a model that trains; live weights are back on
+// destruction.
 class UseAverages {
  public:
   explicit UseAverages(BigBiGAN& model);

@@ -10,7 +10,10 @@ namespace {
 // The checkpoint directory that `path` names or contains; empty for a file.
 Vfs::Path checkpoint_of(Vfs& vfs, const Vfs::Path& path) {
   if (path.extension() == ".safetensors") return {};
-  if (!vfs.exists(path)) fail(ExitCode::kNoInput, "{}: not found; expected a run or checkpoint directory, or a .safetensors file", path.string());
+  if (!vfs.exists(path))
+    fail(ExitCode::kNoInput,
+         "{}: not found; expected a run or checkpoint directory, or a .safetensors file",
+         path.string());
   if (vfs.exists(path / kModelFile)) {
     verify_checkpoint(vfs, path);
     return path;
@@ -21,10 +24,12 @@ Vfs::Path checkpoint_of(Vfs& vfs, const Vfs::Path& path) {
   return *newest;
 }
 
-std::string metadata_of(const SafetensorsFile& file, const std::string& key, const Vfs::Path& path) {
+std::string metadata_of(const SafetensorsFile& file, const std::string& key,
+                        const Vfs::Path& path) {
   const auto found = file.metadata().find(key);
   if (found == file.metadata().end()) {
-    fail(ExitCode::kBadData, "{}: its metadata has no {}: not written by bigbigan-train", path.string(), key);
+    fail(ExitCode::kBadData, "{}: its metadata has no {}: not written by bigbigan-train",
+         path.string(), key);
   }
   return found->second;
 }

@@ -14,7 +14,7 @@ namespace {
 // One tensor of a file: where it lies in memory, and how.
 struct Item {
   std::string name;
-  Tensor tensor;      // memory shape
+  Tensor tensor;  // memory shape
   Shape file_shape;
   bool convolution = false;
 };
@@ -100,14 +100,15 @@ void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool al
     }
     const TensorInfo& info = file.info(item.name);
     if (info.shape != item.file_shape) {
-      problems += fmt::format("\n  {}: is {}, expected {}", item.name, info.shape,
-                              item.file_shape);
+      problems += fmt::format("\n  {}: is {}, expected {}", item.name, info.shape, item.file_shape);
     } else if (info.dtype != DType::kF32 && info.dtype != DType::kF64) {
-      problems += fmt::format("\n  {}: holds {}, expected f32 or f64", item.name, name_of(info.dtype));
+      problems +=
+          fmt::format("\n  {}: holds {}, expected f32 or f64", item.name, name_of(info.dtype));
     }
   }
   if (!allow_extra) {
-    for (const std::string& name : unused) problems += fmt::format("\n  {}: not part of this model", name);
+    for (const std::string& name : unused)
+      problems += fmt::format("\n  {}: not part of this model", name);
   }
   if (!problems.empty()) {
     fail(ExitCode::kConfig, "weights do not fit the model configuration:{}", problems);

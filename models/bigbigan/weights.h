@@ -8,9 +8,9 @@
 namespace bigbigan {
 
 enum class WeightSet : uint8_t {
-  kLive,   // weights and buffers
-  kEma,    // moving averages of both; u as in the live model
-  kAdam,   // first and second moments: "<name>.m", "<name>.v"
+  kLive,  // weights and buffers
+  kEma,   // moving averages of both; u as in the live model
+  kAdam,  // first and second moments: "<name>.m", "<name>.v"
 };
 
 // Copies of the tensors of `set`, owned by `storage` for as long as the entries are used.
@@ -20,12 +20,14 @@ struct ExportedWeights {
 };
 ExportedWeights export_weights(BigBiGAN& model, WeightSet set);
 
-// Fills `set` from a file, converting f32 <-> f64. Throws Error{kConfig} listing names that are missing or of
-// another shape (the file belongs to another configuration); names the model does not have are listed too
-// unless `allow_extra`. Stores that are not allocated for `set` are an internal error.
+// Fills `set` from a file, converting f32 <-> f64. Throws Error{kConfig} listing names that are
+// missing or of another shape (the file belongs to another configuration); names the model does not
+// have are listed too unless `allow_extra`. Stores that are not allocated for `set` are an internal
+// error.
 void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra);
 
-// Puts the moving averages of a file in the place of the live weights of G and E, for a model that does not train.
+// Puts the moving averages of a file in the place of the live weights of G and E, for a model that
+// does not train.
 void import_averages(BigBiGAN& model, SafetensorsFile& file);
 
 }  // namespace bigbigan

@@ -9,7 +9,8 @@
 
 namespace bigbigan {
 
-// Where a layer declares itself: a store, a name prefix, and the spectral set (null: no normalisation).
+// Where a layer declares itself: a store, a name prefix, and the spectral set (null: no
+// normalisation).
 struct Scope {
   ParamStore& store;
   std::string prefix;
@@ -82,7 +83,8 @@ struct Attention {
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x) const;
 };
 
-// Residual MLP of H, J and E's head: per block h = W2 relu(W1 relu(x)), out = h + (P x or x); a final ReLU.
+// Residual MLP of H, J and E's head: per block h = W2 relu(W1 relu(x)), out = h + (P x or x); a
+// final ReLU.
 struct ResidualMlp {
   struct Block {
     Linear linear_1, linear_2, proj;

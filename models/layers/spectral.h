@@ -1,8 +1,9 @@
-// The spectrally normalised weights of one network, normalised together once per optimiser sub-step.
+// The spectrally normalised weights of one network, normalised together once per optimiser
+// sub-step.
 //
-// Note [One iteration per sub-step]: a network calls prepare() once per sub-step and passes the result to
-// every forward pass of that sub-step, so that real and generated images see the same weights, u moves
-// once, and the gradient through sigma is formed once.
+// Note [One iteration per sub-step]: a network calls prepare() once per sub-step and passes the
+// result to every forward pass of that sub-step, so that real and generated images see the same
+// weights, u moves once, and the gradient through sigma is formed once.
 #pragma once
 
 #include "engine/params/param_store.h"

@@ -1,5 +1,6 @@
-// ResNet-v2 (He et al. 2016, pre-activation) as in Kolesnikov et al. 2019, and a small form with basic units.
-// Convolutions without bias; batch norm with affine; the stride sits on a unit's 3x3 convolution.
+// ResNet-v2 (He et al. 2016, pre-activation) as in Kolesnikov et al. 2019, and a small form with
+// basic units. Convolutions without bias; batch norm with affine; the stride sits on a unit's 3x3
+// convolution.
 #pragma once
 
 #include "models/bigbigan/config.h"
