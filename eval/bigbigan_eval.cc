@@ -1,4 +1,5 @@
-// bigbigan-eval: samples, reconstructions and scores of a model, how good its features are, and the run's report.
+// bigbigan-eval: samples, reconstructions and scores of a model, how good its features are, and the
+// run's report.
 #include <CLI/CLI.hpp>
 
 #include "engine/util/cli.h"

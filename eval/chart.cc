@@ -20,6 +20,10 @@ struct Points {
   std::vector<double> x, y;
 };
 
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 // At most kMostPoints points: means of equal runs.
 Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   const size_t run = (x.size() + kMostPoints - 1) / kMostPoints;
@@ -27,7 +31,7 @@ Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   for (size_t begin = 0; run > 0 && begin < x.size(); begin += run) {
     const size_t end = std::min(x.size(), begin + run);
     const auto mean = [&](const std::vector<double>& v) {
-      return std::accumulate(v.begin() + begin, v.begin() + end, 0.0) / static_cast<double>(end - begin);
+      return mean_of({v.begin() + begin, v.begin() + end});
     };
     out.x.push_back(mean(x));
     out.y.push_back(mean(y));
@@ -35,20 +39,31 @@ Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   return out;
 }
 
-// Mean over a window of a twentieth of the points around each, of those that are finite.
-std::vector<double> running_mean(const std::vector<double>& y) {
+double quantile(std::vector<double> values, double q) {
+  const auto at = static_cast<int64_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[at];
+}
+
+// reduce(values) over a window of a twentieth of the points around each, of those that are finite.
+template <class Reduce>
+std::vector<double> windowed(const std::vector<double>& y, const Reduce& reduce) {
   const auto n = static_cast<int64_t>(y.size()), reach = std::max<int64_t>(1, n / 40);
   std::vector<double> out;
   for (int64_t i = 0; i < n; ++i) {
-    double sum = 0, count = 0;
+    std::vector<double> window;
     for (int64_t j = std::max<int64_t>(0, i - reach); j <= std::min(n - 1, i + reach); ++j) {
-      if (!std::isfinite(y[j])) continue;
-      sum += y[j];
-      ++count;
+      if (std::isfinite(y[j])) window.push_back(y[j]);
     }
-    out.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
+    out.push_back(window.empty() ? std::numeric_limits<double>::quiet_NaN() : reduce(window));
   }
   return out;
+}
+
+// Running medians, which a spike does not move, and the running mean of those, for a smooth line.
+std::vector<double> smoothed(const std::vector<double>& y) {
+  const auto median = [](const std::vector<double>& values) { return quantile(values, 0.5); };
+  return windowed(windowed(y, median), mean_of);
 }
 
 struct Range {
@@ -56,25 +71,20 @@ struct Range {
   [[nodiscard]] double share(double value) const { return (value - low) / (high - low); }
 };
 
-double quantile(std::vector<double> values, double q) {
-  const auto at = static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5);
-  std::nth_element(values.begin(), values.begin() + at, values.end());
-  return values[at];
-}
-
 // A series as it is drawn: y in axis units (log10 where the scale is logarithmic).
 struct Drawn {
   const Series* series = nullptr;
   Points points;
-  std::vector<double> mean;
+  std::vector<double> smooth;
 };
 
 Drawn drawn(const Chart& chart, const Series& series) {
   Drawn d{&series, thinned(series.x, series.y), {}};
   if (chart.log_scale) {
-    for (double& y : d.points.y) y = y > 0 ? std::log10(y) : std::numeric_limits<double>::quiet_NaN();
+    for (double& y : d.points.y)
+      y = y > 0 ? std::log10(y) : std::numeric_limits<double>::quiet_NaN();
   }
-  d.mean = chart.markers ? d.points.y : running_mean(d.points.y);
+  d.smooth = chart.markers ? d.points.y : smoothed(d.points.y);
   return d;
 }
 
@@ -89,7 +99,7 @@ Range y_range(const Chart& chart, const std::vector<Drawn>& all) {
     for (const double v : d.points.y) {
       if (std::isfinite(v)) values.push_back(v);
     }
-    for (const double v : d.mean) {
+    for (const double v : d.smooth) {
       if (std::isfinite(v)) include(v);
     }
   }
@@ -97,7 +107,8 @@ Range y_range(const Chart& chart, const std::vector<Drawn>& all) {
   include(quantile(values, 0.01));
   include(quantile(values, 0.99));
   if (chart.from_zero) include(0);
-  const double pad = range.high > range.low ? 0.05 * (range.high - range.low) : std::max(1e-9, std::abs(range.high) * 0.1);
+  const double pad = range.high > range.low ? 0.05 * (range.high - range.low)
+                                            : std::max(1e-9, std::abs(range.high) * 0.1);
   range.high += pad;
   if (!chart.from_zero || range.low < 0) range.low -= pad;
   return range;
@@ -119,10 +130,13 @@ Range x_range(const std::vector<Drawn>& all) {
 struct Frame {
   Range x, y;
   [[nodiscard]] double px(double v) const { return kLeft + x.share(v) * (kWidth - kLeft - kRight); }
-  [[nodiscard]] double py(double v) const { return kHeight - kBottom - y.share(v) * (kHeight - kTop - kBottom); }
+  [[nodiscard]] double py(double v) const {
+    return kHeight - kBottom - y.share(v) * (kHeight - kTop - kBottom);
+  }
 };
 
-std::string path(const Frame& frame, const std::vector<double>& x, const std::vector<double>& y, const std::string& classes) {
+std::string path(const Frame& frame, const std::vector<double>& x, const std::vector<double>& y,
+                 const std::string& classes) {
   std::string d;
   bool pen_down = false;
   for (size_t i = 0; i < x.size(); ++i) {
@@ -140,8 +154,8 @@ std::string dots(const Frame& frame, const Drawn& d) {
   std::string text;
   for (size_t i = 0; i < d.points.x.size(); ++i) {
     if (!std::isfinite(d.points.y[i])) continue;
-    text += fmt::format("<circle class=\"f{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"/>\n", d.series->color,
-                        frame.px(d.points.x[i]), frame.py(d.points.y[i]));
+    text += fmt::format("<circle class=\"f{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"/>\n",
+                        d.series->color, frame.px(d.points.x[i]), frame.py(d.points.y[i]));
   }
   return text;
 }
@@ -163,31 +177,37 @@ std::vector<double> log_ticks(const Range& range) {
 // Grid lines and numbers.
 std::string axes(const Frame& frame, const Chart& chart) {
   std::string text;
-  for (const double tick : chart.log_scale ? log_ticks(frame.y) : round_ticks(frame.y.low, frame.y.high, 5)) {
+  for (const double tick :
+       chart.log_scale ? log_ticks(frame.y) : round_ticks(frame.y.low, frame.y.high, 5)) {
     const double y = frame.py(tick);
-    text += fmt::format("<line class=\"grid\" x1=\"{:.0f}\" x2=\"{:.0f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
-                        "<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>\n",
-                        kLeft, kWidth - kRight, y, y, kLeft - 7, y + 4,
-                        tick_text(chart.log_scale ? std::pow(10.0, tick) : tick));
+    text += fmt::format(
+        "<line class=\"grid\" x1=\"{:.0f}\" x2=\"{:.0f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
+        "<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>\n",
+        kLeft, kWidth - kRight, y, y, kLeft - 7, y + 4,
+        tick_text(chart.log_scale ? std::pow(10.0, tick) : tick));
   }
   for (const double tick : round_ticks(frame.x.low, frame.x.high, 6)) {
     const double x = frame.px(tick);
-    text += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.0f}\" y2=\"{:.0f}\"/>"
-                        "<text class=\"tick mid\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>\n",
-                        x, x, kHeight - kBottom, kHeight - kBottom + 4, x, kHeight - kBottom + 17, tick_text(tick));
+    text += fmt::format(
+        "<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.0f}\" y2=\"{:.0f}\"/>"
+        "<text class=\"tick mid\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>\n",
+        x, x, kHeight - kBottom, kHeight - kBottom + 4, x, kHeight - kBottom + 17, tick_text(tick));
   }
-  text += fmt::format("<line class=\"axis\" x1=\"{:.0f}\" x2=\"{:.0f}\" y1=\"{:.0f}\" y2=\"{:.0f}\"/>"
-                      "<text class=\"tick mid\" x=\"{:.0f}\" y=\"{:.0f}\">{}</text>\n",
-                      kLeft, kWidth - kRight, kHeight - kBottom, kHeight - kBottom, (kLeft + kWidth - kRight) / 2,
-                      kHeight - 6, html_escape(chart.x_label));
+  text += fmt::format(
+      "<line class=\"axis\" x1=\"{:.0f}\" x2=\"{:.0f}\" y1=\"{:.0f}\" y2=\"{:.0f}\"/>"
+      "<text class=\"tick mid\" x=\"{:.0f}\" y=\"{:.0f}\">{}</text>\n",
+      kLeft, kWidth - kRight, kHeight - kBottom, kHeight - kBottom, (kLeft + kWidth - kRight) / 2,
+      kHeight - 6, html_escape(chart.x_label));
   return text;
 }
 
 std::string legend(const Chart& chart) {
   std::string text = "<ul class=\"legend\">";
   for (const Series& s : chart.series) {
-    text += fmt::format("<li><svg viewBox=\"0 0 22 8\" width=\"22\" height=\"8\"><path class=\"line s{}{}\" d=\"M1 4L21 4\"/></svg>{}</li>",
-                        s.color, s.dashed ? " dash" : "", html_escape(s.name));
+    text += fmt::format(
+        "<li><svg viewBox=\"0 0 22 8\" width=\"22\" height=\"8\"><path class=\"line s{}{}\" d=\"M1 "
+        "4L21 4\"/></svg>{}</li>",
+        s.color, s.dashed ? " dash" : "", html_escape(s.name));
   }
   return text + "</ul>\n";
 }
@@ -209,7 +229,7 @@ std::string tick_text(double value) {
   const double size = std::abs(value);
   if (size < 1e-12) return "0";
   if (size >= 1e6) return fmt::format("{:.4g}M", value / 1e6);
-  if (size >= 1e4) return fmt::format("{:.4g}k", value / 1e3);
+  if (size >= 1e3) return fmt::format("{:.4g}k", value / 1e3);
   return fmt::format("{:.3g}", value);
 }
 
@@ -219,19 +239,24 @@ std::string chart_figure(const Chart& chart) {
   const Frame frame{x_range(all), y_range(chart, all)};
   std::string lines;
   for (const Drawn& d : all) {
-    const std::string color = fmt::format("s{}{}", d.series->color, d.series->dashed ? " dash" : "");
-    if (!chart.markers) lines += path(frame, d.points.x, d.points.y, fmt::format("faint s{}", d.series->color));
-    lines += path(frame, d.points.x, d.mean, "line " + color);
+    const std::string color =
+        fmt::format("s{}{}", d.series->color, d.series->dashed ? " dash" : "");
+    if (!chart.markers)
+      lines += path(frame, d.points.x, d.points.y, fmt::format("faint s{}", d.series->color));
+    lines += path(frame, d.points.x, d.smooth, "line " + color);
     if (chart.markers) lines += dots(frame, d);
   }
-  const std::string note = chart.note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>\n", html_escape(chart.note));
+  const std::string note =
+      chart.note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>\n", html_escape(chart.note));
   // A nested <svg> clips what lies outside the axes.
-  return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>\n{}{}"
-                     "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}"
-                     "<svg x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" viewBox=\"{} {} {} {}\">\n{}</svg>\n</svg></figure>\n",
-                     html_escape(chart.title), note, legend(chart), kWidth, kHeight, html_escape(chart.title), axes(frame, chart),
-                     kLeft, kTop, kWidth - kLeft - kRight, kHeight - kTop - kBottom, kLeft, kTop, kWidth - kLeft - kRight,
-                     kHeight - kTop - kBottom, lines);
+  return fmt::format(
+      "<figure class=\"chart\"><figcaption>{}</figcaption>\n{}{}"
+      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}"
+      "<svg x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" viewBox=\"{} {} {} "
+      "{}\">\n{}</svg>\n</svg></figure>\n",
+      html_escape(chart.title), note, legend(chart), kWidth, kHeight, html_escape(chart.title),
+      axes(frame, chart), kLeft, kTop, kWidth - kLeft - kRight, kHeight - kTop - kBottom, kLeft,
+      kTop, kWidth - kLeft - kRight, kHeight - kTop - kBottom, lines);
 }
 
 }  // namespace bigbigan

@@ -27,9 +27,10 @@ LabelledImages labelled(const Session& session, const std::string& data, ImageSp
   return result;
 }
 
-Matrix avepool_of(const Encoder& encoder, const Context& ctx, const ImageSource& images, int64_t batch,
-                  const std::string& what) {
-  return std::move(encode(encoder, ctx, images, 0, images.size(), {.batch = batch}, what).at(kAvePool));
+Matrix avepool_of(const Encoder& encoder, const Context& ctx, const ImageSource& images,
+                  int64_t batch, const std::string& what) {
+  return std::move(
+      encode(encoder, ctx, images, 0, images.size(), {.batch = batch}, what).at(kAvePool));
 }
 
 // Pixels in [0, 1], those that are equal in all training images (padding) left out.
@@ -38,7 +39,8 @@ Matrix pixels_of(const Context& ctx, const ImageSource& images) {
   Matrix pixels(images.size(), columns);
   for (int64_t i = 0; i < images.size(); ++i) {
     const Tensor image = images.batch(ctx, i, i + 1);
-    std::transform(image.as<float>(), image.as<float>() + columns, pixels.row(i), [](float v) { return (v + 1) / 2; });
+    std::transform(image.as<float>(), image.as<float>() + columns, pixels.row(i),
+                   [](float v) { return (v + 1) / 2; });
   }
   return pixels;
 }
@@ -57,14 +59,19 @@ class Comparison {
       : session_(session),
         options_(options),
         body_(body),
-        train_(labelled(session, options.data, options.split == "val" ? ImageSplit::kTrainNotVal : ImageSplit::kTrain)),
-        test_(labelled(session, options.data, options.split == "val" ? ImageSplit::kVal : ImageSplit::kTest)),
+        train_(labelled(session, options.data,
+                        options.split == "val" ? ImageSplit::kTrainNotVal : ImageSplit::kTrain)),
+        test_(labelled(session, options.data,
+                       options.split == "val" ? ImageSplit::kVal : ImageSplit::kTest)),
         classes_(class_count(train_.labels, test_.labels)) {}
 
-  void encoder_rows(const std::string& name, const Encoder& encoder, const Context& ctx, const std::string& protocol) {
+  void encoder_rows(const std::string& name, const Encoder& encoder, const Context& ctx,
+                    const std::string& protocol) {
     const int64_t batch = session_.options().batch;
-    const Matrix train = avepool_of(encoder, ctx, *train_.images, batch, name + " encoder, training images");
-    const Matrix test = avepool_of(encoder, ctx, *test_.images, batch, name + " encoder, test images");
+    const Matrix train =
+        avepool_of(encoder, ctx, *train_.images, batch, name + " encoder, training images");
+    const Matrix test =
+        avepool_of(encoder, ctx, *test_.images, batch, name + " encoder, test images");
     for (const std::string& feature : options_.features) {
       if (feature == kAvePool) {
         give(name, feature, protocol, train, test);
@@ -73,17 +80,20 @@ class Comparison {
       const FeatureStats stats = feature_stats(session_.exec(), train);
       const double eps = session_.model().config.e_bn_eps;
       give(name, feature, protocol + ", BN+CReLU by the training images' statistics",
-           bn_crelu(session_.exec(), train, stats, eps), bn_crelu(session_.exec(), test, stats, eps));
+           bn_crelu(session_.exec(), train, stats, eps),
+           bn_crelu(session_.exec(), test, stats, eps));
     }
   }
 
   void untrained_rows() {
     const auto model = untrained_model(session_, *train_.images);
     const Context ctx = inference_context(session_.context(), BnMode::kStored);
-    encoder_rows("untrained", *model->encoder, ctx,
-                 fmt::format("initial weights of train.seed {}, standing batch-norm statistics of {} training images",
-                             session_.settings().seed,
-                             std::min(train_.images->size(), kStandingBatches * kStandingBatchImages)));
+    encoder_rows(
+        "untrained", *model->encoder, ctx,
+        fmt::format("initial weights of train.seed {}, standing batch-norm statistics of {} "
+                    "training images",
+                    session_.settings().seed,
+                    std::min(train_.images->size(), kStandingBatches * kStandingBatchImages)));
   }
 
   void pixel_row() {
@@ -93,13 +103,14 @@ class Comparison {
     for (int64_t j = 0; j < train.columns; ++j) {
       if (stats.variance[j] > 0) varying.push_back(j);
     }
-    give("pixels", "raw_pixels", "pixels in [0, 1], constant ones left out", columns_at(train, varying),
+    give("pixels", "raw_pixels", "pixels in [0, 1], constant ones left out",
+         columns_at(train, varying),
          columns_at(pixels_of(session_.context(), *test_.images), varying));
   }
 
  private:
-  void give(const std::string& encoder, const std::string& feature, const std::string& protocol, const Matrix& train,
-            const Matrix& test) const {
+  void give(const std::string& encoder, const std::string& feature, const std::string& protocol,
+            const Matrix& train, const Matrix& test) const {
     body_({encoder, feature, protocol, {train, train_.labels}, {test, test_.labels}}, classes_);
   }
 
@@ -116,13 +127,16 @@ int64_t class_count(const Labels& train, const Labels& test) {
   int64_t classes = 0;
   for (const Labels* labels : {&train, &test}) {
     for (const int64_t label : *labels) {
-      if (label < 0) fail(ExitCode::kBadData, "an image has no label (or a negative one, {}): a probe needs labelled images", label);
+      if (label < 0)
+        fail(ExitCode::kBadData,
+             "an image has no label (or a negative one, {}): a probe needs labelled images", label);
       classes = std::max(classes, label + 1);
     }
   }
   constexpr int64_t kMostClasses = 1 << 20;
   if (classes < 2 || classes > kMostClasses) {
-    fail(ExitCode::kBadData, "labels up to {}: expected at least two classes, numbered from 0", classes - 1);
+    fail(ExitCode::kBadData, "labels up to {}: expected at least two classes, numbered from 0",
+         classes - 1);
   }
   return classes;
 }
@@ -149,7 +163,8 @@ std::unique_ptr<BigBiGAN> untrained_model(const Session& session, const ImageSou
   return model;
 }
 
-void compare_features(const Session& session, const CompareOptions& options, const MeasureFeatures& body) {
+void compare_features(const Session& session, const CompareOptions& options,
+                      const MeasureFeatures& body) {
   Comparison comparison(session, options, body);
   comparison.encoder_rows("trained", session.encoder(), session.context(), session.description());
   if (!options.baselines) return;
@@ -157,11 +172,14 @@ void compare_features(const Session& session, const CompareOptions& options, con
   comparison.pixel_row();
 }
 
-void compare_files(Vfs& vfs, const Vfs::Path& train, const Vfs::Path& test, const MeasureFeatures& body) {
-  FeatureSet set{"files", train.filename().string(), "features read from " + train.string() + " and " + test.string(),
+void compare_files(Vfs& vfs, const Vfs::Path& train, const Vfs::Path& test,
+                   const MeasureFeatures& body) {
+  FeatureSet set{"files", train.filename().string(),
+                 "features read from " + train.string() + " and " + test.string(),
                  read_features(vfs, train), read_features(vfs, test)};
   if (set.train.x.columns != set.test.x.columns) {
-    fail(ExitCode::kBadData, "{} has {} features per row, {} has {}: not of the same output and model", train.string(),
+    fail(ExitCode::kBadData,
+         "{} has {} features per row, {} has {}: not of the same output and model", train.string(),
          set.train.x.columns, test.string(), set.test.x.columns);
   }
   const int64_t classes = class_count(set.train.labels, set.test.labels);

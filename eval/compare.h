@@ -20,21 +20,25 @@ struct FeatureSet {
 };
 
 struct CompareOptions {
-  std::string data;             // empty: the run's
-  std::string split = "test";   // test; or val: train on the images not held out, test on the held-out ones
+  std::string data;  // empty: the run's
+  std::string split =
+      "test";  // test; or val: train on the images not held out, test on the held-out ones
   std::vector<std::string> features = {kAvePool, kBnCRelu};
   bool baselines = false;
 };
 
-// Calls body for each feature set in turn, the trained encoder's first. Labels are checked: each in [0, classes).
-// Throws Error{kBadData} where images have no labels.
+// Calls body for each feature set in turn, the trained encoder's first. Labels are checked: each in
+// [0, classes). Throws Error{kBadData} where images have no labels.
 using MeasureFeatures = std::function<void(FeatureSet, int64_t classes)>;
-void compare_features(const Session& session, const CompareOptions& options, const MeasureFeatures& body);
+void compare_features(const Session& session, const CompareOptions& options,
+                      const MeasureFeatures& body);
 // The same for two folders of extracted features (Note [Feature files]).
-void compare_files(Vfs& vfs, const Vfs::Path& train, const Vfs::Path& test, const MeasureFeatures& body);
+void compare_files(Vfs& vfs, const Vfs::Path& train, const Vfs::Path& test,
+                   const MeasureFeatures& body);
 
-// E as it was before training: the weights of the seed, with standing statistics, since its stored ones still
-// hold their initial values: the averages of batch means and variances over training images (model-spec 8.4).
+// E as it was before training: the weights of the seed, with standing statistics, since its stored
+// ones still hold their initial values: the averages of batch means and variances over training
+// images (model-spec 8.4).
 std::unique_ptr<BigBiGAN> untrained_model(const Session& session, const ImageSource& train);
 inline constexpr int64_t kStandingBatches = 100, kStandingBatchImages = 64;
 

@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kRowGrain = 256;
 
-std::string shape_text(const NpyArray& array) { return fmt::format("({})", fmt::join(array.shape, ", ")); }
+std::string shape_text(const NpyArray& array) {
+  return fmt::format("({})", fmt::join(array.shape, ", "));
+}
 
 // Calls body(row, out row) for all rows in parallel.
 template <class Body>
@@ -26,7 +28,8 @@ void for_rows(const CpuExec& ex, int64_t rows, const Body& body) {
 Labels read_labels(Vfs& vfs, const Vfs::Path& path, int64_t rows) {
   const NpyArray array = read_npy(vfs, path);
   if (array.dtype != DType::kI64 || array.shape != std::vector<int64_t>{rows}) {
-    fail(ExitCode::kBadData, "{}: {} of shape {}, expected i64 of shape ({},), one label for each row of features",
+    fail(ExitCode::kBadData,
+         "{}: {} of shape {}, expected i64 of shape ({},), one label for each row of features",
          path.string(), name_of(array.dtype), shape_text(array), rows);
   }
   const auto* values = reinterpret_cast<const int64_t*>(array.data.data());
@@ -39,8 +42,8 @@ void append(LabelledFeatures& all, LabelledFeatures part, const Vfs::Path& path)
     return;
   }
   if (part.x.columns != all.x.columns) {
-    fail(ExitCode::kBadData, "{}: {} features per row, the shards before it have {}", path.string(), part.x.columns,
-         all.x.columns);
+    fail(ExitCode::kBadData, "{}: {} features per row, the shards before it have {}", path.string(),
+         part.x.columns, all.x.columns);
   }
   all.x.rows += part.x.rows;
   all.x.values.insert(all.x.values.end(), part.x.values.begin(), part.x.values.end());
@@ -63,7 +66,8 @@ FeatureStats feature_stats(const CpuExec& ex, const Matrix& x) {
                 {scratch.data(), {static_cast<int64_t>(scratch.size())}, DType::kF64});
   FeatureStats stats;
   stats.mean.assign(moments.begin() + 1, moments.begin() + 1 + d);
-  for (int64_t i = 0; i < d; ++i) stats.variance.push_back(moments[1 + d + i] / std::max(1.0, moments[0]));
+  for (int64_t i = 0; i < d; ++i)
+    stats.variance.push_back(moments[1 + d + i] / std::max(1.0, moments[0]));
   return stats;
 }
 
@@ -78,13 +82,15 @@ LabelledFeatures rows_at(const Matrix& x, const Labels& labels, std::span<const 
 
 Matrix bn_crelu(const CpuExec& ex, const Matrix& x, const FeatureStats& stats, double eps) {
   const int64_t d = x.columns;
-  check(static_cast<int64_t>(stats.mean.size()) == d, "bn_crelu: statistics of {} features for {}", stats.mean.size(), d);
+  check(static_cast<int64_t>(stats.mean.size()) == d, "bn_crelu: statistics of {} features for {}",
+        stats.mean.size(), d);
   Matrix out(x.rows, 2 * d);
   for_rows(ex, x.rows, [&](int64_t i) {
     const float* in = x.row(i);
     float* to = out.row(i);
     for (int64_t j = 0; j < d; ++j) {
-      const auto h = static_cast<float>((in[j] - stats.mean[j]) / std::sqrt(stats.variance[j] + eps));
+      const auto h =
+          static_cast<float>((in[j] - stats.mean[j]) / std::sqrt(stats.variance[j] + eps));
       to[j] = std::max(h, 0.0f);
       to[d + j] = std::max(-h, 0.0f);
     }
@@ -97,7 +103,8 @@ void standardize(const CpuExec& ex, Matrix& x, const FeatureStats& stats) {
   for (const double v : stats.variance) scale.push_back(v > 0 ? 1 / std::sqrt(v) : 0);
   for_rows(ex, x.rows, [&](int64_t i) {
     float* row = x.row(i);
-    for (int64_t j = 0; j < x.columns; ++j) row[j] = static_cast<float>((row[j] - stats.mean[j]) * scale[j]);
+    for (int64_t j = 0; j < x.columns; ++j)
+      row[j] = static_cast<float>((row[j] - stats.mean[j]) * scale[j]);
   });
 }
 
@@ -105,8 +112,8 @@ Matrix read_matrix(Vfs& vfs, const Vfs::Path& path) {
   const NpyArray array = read_npy(vfs, path);
   const bool is_real = array.dtype == DType::kF32 || array.dtype == DType::kF64;
   if (array.shape.size() != 2 || !is_real || array.elems() == 0) {
-    fail(ExitCode::kBadData, "{}: {} of shape {}, expected f32 or f64 of shape (N, D)", path.string(),
-         name_of(array.dtype), shape_text(array));
+    fail(ExitCode::kBadData, "{}: {} of shape {}, expected f32 or f64 of shape (N, D)",
+         path.string(), name_of(array.dtype), shape_text(array));
   }
   Matrix x(array.shape[0], array.shape[1]);
   const std::vector<double> values = array.to_doubles();
@@ -136,11 +143,14 @@ FeatureStats read_stats(const CpuExec& ex, Vfs& vfs, const Vfs::Path& folder, in
   if (!vfs.exists(path) && vfs.exists(folder / "features_0.npy")) {
     const Matrix x = read_features(vfs, folder).x;
     if (x.columns == columns) return feature_stats(ex, x);
-    fail(ExitCode::kBadData, "{}: shards of {} features, expected {}: avepool_feat of this model", folder.string(), x.columns, columns);
+    fail(ExitCode::kBadData, "{}: shards of {} features, expected {}: avepool_feat of this model",
+         folder.string(), x.columns, columns);
   }
   const NpyArray array = read_npy(vfs, path);
   if (array.dtype != DType::kF64 || array.shape != std::vector<int64_t>{2, columns}) {
-    fail(ExitCode::kBadData, "{}: {} of shape {}, expected f64 of shape (2, {}): the statistics of this model's AvePool features",
+    fail(ExitCode::kBadData,
+         "{}: {} of shape {}, expected f64 of shape (2, {}): the statistics of this model's "
+         "AvePool features",
          path.string(), name_of(array.dtype), shape_text(array), columns);
   }
   const std::vector<double> values = array.to_doubles();
@@ -148,10 +158,12 @@ FeatureStats read_stats(const CpuExec& ex, Vfs& vfs, const Vfs::Path& folder, in
 }
 
 LabelledFeatures read_features(Vfs& vfs, const Vfs::Path& folder) {
-  if (vfs.exists(folder / "features.npy") || !vfs.exists(folder / "features_0.npy")) return read_pair(vfs, folder, "");
+  if (vfs.exists(folder / "features.npy") || !vfs.exists(folder / "features_0.npy"))
+    return read_pair(vfs, folder, "");
   LabelledFeatures all;
   for (int64_t i = 0; vfs.exists(folder / fmt::format("features_{}.npy", i)); ++i) {
-    append(all, read_pair(vfs, folder, fmt::format("_{}", i)), folder / fmt::format("features_{}.npy", i));
+    append(all, read_pair(vfs, folder, fmt::format("_{}", i)),
+           folder / fmt::format("features_{}.npy", i));
   }
   return all;
 }

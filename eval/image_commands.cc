@@ -19,10 +19,14 @@ struct Arguments {
   bool json = false;
 };
 
-// Declares a subcommand with the options of a model, whose work is body(session, options) -> number of images.
+// Declares a subcommand with the options of a model, whose work is body(session, options) -> number
+// of images.
 template <class Options, class Body>
-std::pair<CLI::App*, std::shared_ptr<Arguments<Options>>> add_command(CLI::App& app, Command& chosen, const std::string& name,
-                                                                     const std::string& help, const Body& body) {
+std::pair<CLI::App*, std::shared_ptr<Arguments<Options>>> add_command(CLI::App& app,
+                                                                      Command& chosen,
+                                                                      const std::string& name,
+                                                                      const std::string& help,
+                                                                      const Body& body) {
   const auto args = std::make_shared<Arguments<Options>>();
   CLI::App* sub = app.add_subcommand(name, help);
   add_model_options(*sub, args->model);
@@ -33,8 +37,11 @@ std::pair<CLI::App*, std::shared_ptr<Arguments<Options>>> add_command(CLI::App& 
       const int64_t images = body(session, args->options);
       const std::string source = session.loaded().source.string();
       if (args->json) {
-        fmt::print("{}\n", to_json({{"command", name}, {"images", images}, {"checkpoint", source},
-                                    {"step", session.loaded().step}, {"protocol", session.description()}}));
+        fmt::print("{}\n", to_json({{"command", name},
+                                    {"images", images},
+                                    {"checkpoint", source},
+                                    {"step", session.loaded().step},
+                                    {"protocol", session.description()}}));
       } else {
         fmt::print("{}: {} images by {} ({})\n", name, images, source, session.description());
       }
@@ -50,7 +57,8 @@ void add_output(CLI::App& app, ImageOutput& out) {
 }
 
 void add_split(CLI::App& app, std::string& split) {
-  add_choice(app, "--split", split, "val: the training images that the run holds out", {"train", "test", "val"});
+  add_choice(app, "--split", split, "val: the training images that the run holds out",
+             {"train", "test", "val"});
 }
 
 }  // namespace
@@ -61,11 +69,15 @@ void add_sample_command(CLI::App& app, Command& chosen) {
       "Images of latents.\n\nExamples:\n"
       "  bigbigan-eval sample runs/first --out samples.png --count 64 --seed 1\n"
       "  bigbigan-eval sample runs/first --z z.npy --npy out.npy --weights live",
-      [](const Session& session, const SampleOptions& options) { return sample(session, options); });
+      [](const Session& session, const SampleOptions& options) {
+        return sample(session, options);
+      });
   SampleOptions& options = args->options;
   add_output(*sub, options.out);
-  const CLI::Option* z = sub->add_option("--z", options.z, "latents (N, z_dim) [from the prior]")->type_name("FILE.npy");
-  add_integer(*sub, "-n,--count", options.count, "number of images", 1, 1 << 24)->excludes(const_cast<CLI::Option*>(z));
+  const CLI::Option* z = sub->add_option("--z", options.z, "latents (N, z_dim) [from the prior]")
+                             ->type_name("FILE.npy");
+  add_integer(*sub, "-n,--count", options.count, "number of images", 1, 1 << 24)
+      ->excludes(const_cast<CLI::Option*>(z));
   add_integer(*sub, "--seed", options.seed, "of the latents", 0);
   add_integer(*sub, "--columns", options.out.columns, "of the grid", 1, 256);
 }
@@ -75,7 +87,9 @@ void add_interpolate_command(CLI::App& app, Command& chosen) {
       app, chosen, "interpolate",
       "Rows of images on straight lines between two latents.\n\nExamples:\n"
       "  bigbigan-eval interpolate runs/first --out lines.png --rows 8 --steps 10",
-      [](const Session& session, const InterpolateOptions& options) { return interpolate(session, options); });
+      [](const Session& session, const InterpolateOptions& options) {
+        return interpolate(session, options);
+      });
   InterpolateOptions& options = args->options;
   add_output(*sub, options.out);
   add_integer(*sub, "--rows", options.rows, "pairs of latents", 1, 1024);
@@ -89,7 +103,9 @@ void add_reconstruct_command(CLI::App& app, Command& chosen) {
       "Images beside their reconstructions: x, G(E(x)), x, G(E(x)), ...\n\nExamples:\n"
       "  bigbigan-eval reconstruct runs/first --out pairs.png\n"
       "  bigbigan-eval reconstruct runs/first --data x.npy --npy out.npy --count 0",
-      [](const Session& session, const ReconstructOptions& options) { return reconstruct(session, options); });
+      [](const Session& session, const ReconstructOptions& options) {
+        return reconstruct(session, options);
+      });
   ReconstructOptions& options = args->options;
   add_output(*sub, options.out);
   sub->add_option("--data", options.data, "images [the run's]")->type_name("PATH");
@@ -103,10 +119,14 @@ void add_discriminate_command(CLI::App& app, Command& chosen) {
       app, chosen, "discriminate",
       "Scores s_x, s_z and s_xz of pairs of images and latents, as arrays.\n\nExamples:\n"
       "  bigbigan-eval discriminate runs/first --x x.npy --z z.npy --npy scores/\n"
-      "  bigbigan-eval discriminate runs/first --x /usr/share/datasets/fashion-mnist --npy scores/\n\n"
-      "Writes score_x.npy, score_z.npy and score_xz.npy (N) f32. Without --z the latent is the mean of E(x). D has no\n"
+      "  bigbigan-eval discriminate runs/first --x /usr/share/datasets/fashion-mnist --npy "
+      "scores/\n\n"
+      "Writes score_x.npy, score_z.npy and score_xz.npy (N) f32. Without --z the latent is the "
+      "mean of E(x). D has no\n"
       "moving averages: --weights ema concerns E only.",
-      [](const Session& session, const DiscriminateOptions& options) { return discriminate(session, options); });
+      [](const Session& session, const DiscriminateOptions& options) {
+        return discriminate(session, options);
+      });
   DiscriminateOptions& options = args->options;
   sub->add_option("--x", options.x, "images: a data set, or .npy")->required()->type_name("PATH");
   add_split(*sub, options.split);

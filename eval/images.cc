@@ -16,21 +16,25 @@ namespace {
 class DatasetImages final : public ImageSource {
  public:
   // `indices`: of the images in use.
-  DatasetImages(std::shared_ptr<const Dataset> data, std::vector<int64_t> indices, std::string prefix)
+  DatasetImages(std::shared_ptr<const Dataset> data, std::vector<int64_t> indices,
+                std::string prefix)
       : data_(std::move(data)), indices_(std::move(indices)), prefix_(std::move(prefix)) {}
 
   [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   [[nodiscard]] Tensor batch(const Context& ctx, int64_t begin, int64_t end) const override {
     const ImageShape image = data_->image();
-    const Tensor pixels = Tensor::empty(ctx, {end - begin, image.height, image.width, image.channels},
-                                        DType::kU8, MemoryTag::kData);
+    const Tensor pixels =
+        Tensor::empty(ctx, {end - begin, image.height, image.width, image.channels}, DType::kU8,
+                      MemoryTag::kData);
     for (int64_t i = begin; i < end; ++i) {
       auto* row = pixels.as<uint8_t>() + (i - begin) * image.bytes();
       data_->read(indices_[i], {row, static_cast<size_t>(image.bytes())});
     }
     return normalize_image(ctx, pixels, Tensor());
   }
-  [[nodiscard]] int64_t label(int64_t index) const override { return data_->label(indices_[index]); }
+  [[nodiscard]] int64_t label(int64_t index) const override {
+    return data_->label(indices_[index]);
+  }
   [[nodiscard]] std::string path(int64_t index) const override {
     return fmt::format("{}:{}", prefix_, indices_[index]);
   }
@@ -45,23 +49,28 @@ class DatasetImages final : public ImageSource {
 
 class ArrayImages final : public ImageSource {
  public:
-  ArrayImages(NpyArray array, std::string path) : array_(std::move(array)), path_(std::move(path)) {}
+  ArrayImages(NpyArray array, std::string path)
+      : array_(std::move(array)), path_(std::move(path)) {}
 
   [[nodiscard]] int64_t size() const override { return array_.shape[0]; }
   [[nodiscard]] Tensor batch(const Context& ctx, int64_t begin, int64_t end) const override {
     const auto& s = array_.shape;
-    const Tensor out = Tensor::empty(ctx, {end - begin, s[1], s[2], s[3]}, ctx.dtype, MemoryTag::kData);
+    const Tensor out =
+        Tensor::empty(ctx, {end - begin, s[1], s[2], s[3]}, ctx.dtype, MemoryTag::kData);
     const int64_t row = s[1] * s[2] * s[3];
     dispatch_real("images", array_.dtype, [&]<class From>(TypeTag<From>) {
       dispatch_real("images", ctx.dtype, [&]<class To>(TypeTag<To>) {
         const auto* from = reinterpret_cast<const From*>(array_.data.data()) + begin * row;
-        std::transform(from, from + out.elems(), out.as<To>(), [](From v) { return static_cast<To>(v); });
+        std::transform(from, from + out.elems(), out.as<To>(),
+                       [](From v) { return static_cast<To>(v); });
       });
     });
     return out;
   }
   [[nodiscard]] int64_t label(int64_t) const override { return -1; }
-  [[nodiscard]] std::string path(int64_t index) const override { return fmt::format("{}:{}", path_, index); }
+  [[nodiscard]] std::string path(int64_t index) const override {
+    return fmt::format("{}:{}", path_, index);
+  }
   [[nodiscard]] int64_t resolution() const override { return array_.shape[1]; }
   [[nodiscard]] int64_t channels() const override { return array_.shape[3]; }
 
@@ -76,7 +85,8 @@ void check_range(const NpyArray& array, const std::string& path) {
     const auto* values = reinterpret_cast<const T*>(array.data.data());
     for (int64_t i = 0; i < array.elems(); ++i) {
       if (values[i] >= T(-1) && values[i] <= T(1)) continue;  // false for NaN
-      fail(ExitCode::kBadData, "{}: image {} holds {}, expected values in [-1, 1] (of pixels 0..255: x / 127.5 - 1)",
+      fail(ExitCode::kBadData,
+           "{}: image {} holds {}, expected values in [-1, 1] (of pixels 0..255: x / 127.5 - 1)",
            path, i / row, values[i]);
     }
   });
@@ -84,10 +94,11 @@ void check_range(const NpyArray& array, const std::string& path) {
 
 std::unique_ptr<ImageSource> array_images(NpyArray array, const ImageRequest& r) {
   const std::vector<int64_t> expected = {r.resolution, r.resolution, r.channels};
-  const bool fits = array.shape.size() == 4 && std::equal(expected.begin(), expected.end(), array.shape.begin() + 1);
+  const bool fits = array.shape.size() == 4 &&
+                    std::equal(expected.begin(), expected.end(), array.shape.begin() + 1);
   if (!fits || (array.dtype != DType::kF32 && array.dtype != DType::kF64)) {
-    fail(ExitCode::kBadData, "{}: {} of shape ({}), expected u8, f32 or f64 images (N, {})", r.path, name_of(array.dtype),
-         fmt::join(array.shape, ", "), fmt::join(expected, ", "));
+    fail(ExitCode::kBadData, "{}: {} of shape ({}), expected u8, f32 or f64 images (N, {})", r.path,
+         name_of(array.dtype), fmt::join(array.shape, ", "), fmt::join(expected, ", "));
   }
   if (array.shape[0] == 0) fail(ExitCode::kBadData, "{}: no images", r.path);
   check_range(array, r.path);
@@ -97,8 +108,10 @@ std::unique_ptr<ImageSource> array_images(NpyArray array, const ImageRequest& r)
 std::vector<int64_t> chosen_indices(int64_t size, const ImageRequest& r, bool has_splits) {
   if (has_splits && (r.split == ImageSplit::kVal || r.split == ImageSplit::kTrainNotVal)) {
     if (r.val_images >= size || (r.split == ImageSplit::kVal && r.val_images == 0)) {
-      fail(ExitCode::kBadData, "{}: the run holds out {} of {} training images (data.val_images): nothing is left for "
-           "this split", r.path, r.val_images, size);
+      fail(ExitCode::kBadData,
+           "{}: the run holds out {} of {} training images (data.val_images): nothing is left for "
+           "this split",
+           r.path, r.val_images, size);
     }
     HeldOut held = hold_out(size, r.val_images, 0);
     return r.split == ImageSplit::kVal ? held.val : held.train;
@@ -119,10 +132,12 @@ std::unique_ptr<ImageSource> open_images(Vfs& vfs, const ImageRequest& r) {
   const Split file_split = r.split == ImageSplit::kTest ? Split::kTest : Split::kTrain;
   auto data = open_dataset(vfs, r.path, file_split, r.resolution);
   if (data->image().channels != r.channels) {
-    fail(ExitCode::kBadData, "{}: images of {} channels, the model expects {}", r.path, data->image().channels, r.channels);
+    fail(ExitCode::kBadData, "{}: images of {} channels, the model expects {}", r.path,
+         data->image().channels, r.channels);
   }
   auto indices = chosen_indices(data->size(), r, !is_array);
-  const std::string prefix = is_array ? r.path : r.path + (file_split == Split::kTest ? "/test" : "/train");
+  const std::string prefix =
+      is_array ? r.path : r.path + (file_split == Split::kTest ? "/test" : "/train");
   return std::make_unique<DatasetImages>(std::move(data), std::move(indices), prefix);
 }
 

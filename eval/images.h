@@ -25,9 +25,9 @@ class ImageSource {
 
 // What to read of a data set.
 enum class ImageSplit : uint8_t {
-  kTrain,       // all training images
-  kTrainNotVal, // training images that are not held out
-  kVal,         // the held-out ones (data.val_images)
+  kTrain,        // all training images
+  kTrainNotVal,  // training images that are not held out
+  kVal,          // the held-out ones (data.val_images)
   kTest,
 };
 
@@ -39,9 +39,11 @@ struct ImageRequest {
   int64_t val_images = 0;
 };
 
-// A folder with IDX files; an .npy file of u8 images; or an .npy file of f32 or f64 images (N, R, R, C) in
-// [-1, 1], used as they are. Arrays have no splits: all of their images are given. Throws Error{kNoInput}, or
-// Error{kBadData} for images of another size, channels or range, naming the first such image.
+// A folder with IDX files; an .npy file of u8 images; or an .npy file of f32 or f64 images (N, R,
+// R, C) in
+// [-1, 1], used as they are. Arrays have no splits: all of their images are given. Throws
+// Error{kNoInput}, or Error{kBadData} for images of another size, channels or range, naming the
+// first such image.
 std::unique_ptr<ImageSource> open_images(Vfs& vfs, const ImageRequest& request);
 
 }  // namespace bigbigan

@@ -27,7 +27,8 @@ Normalized normalized(const CpuExec& ex, const Matrix& x, Metric metric) {
     for (int64_t i = begin; i < end; ++i) {
       float* row = out.x.row(i);
       double norm = 0;
-      for (int64_t j = 0; j < x.columns; ++j) norm += metric == Metric::kL1 ? std::abs(row[j]) : double(row[j]) * row[j];
+      for (int64_t j = 0; j < x.columns; ++j)
+        norm += metric == Metric::kL1 ? std::abs(row[j]) : double(row[j]) * row[j];
       if (metric != Metric::kL1) norm = std::sqrt(norm);
       if (norm == 0) continue;
       for (int64_t j = 0; j < x.columns; ++j) row[j] = static_cast<float>(row[j] / norm);
@@ -71,8 +72,8 @@ class Nearest {
 };
 
 // Distances of a tile, (queries, kTrainRows), up to terms that are equal for all training rows.
-void l2_tile(const Matrix& test, int64_t query, int64_t queries, const Normalized& train, int64_t first, int64_t rows,
-             bool cosine, float* distances) {
+void l2_tile(const Matrix& test, int64_t query, int64_t queries, const Normalized& train,
+             int64_t first, int64_t rows, bool cosine, float* distances) {
   gemm(CpuExec{}, {.a = {test.row(query), {queries, test.columns}, DType::kF32},
                    .b = {train.x.row(first), {rows, test.columns}, DType::kF32},
                    .transpose_b = true,
@@ -85,7 +86,8 @@ void l2_tile(const Matrix& test, int64_t query, int64_t queries, const Normalize
   }
 }
 
-// Training rows transposed in groups of kGroup: (groups, columns, kGroup), zeros behind the last row.
+// Training rows transposed in groups of kGroup: (groups, columns, kGroup), zeros behind the last
+// row.
 constexpr int64_t kGroup = 8;
 std::vector<float> grouped(const Matrix& x, int64_t first, int64_t rows) {
   const int64_t groups = (rows + kGroup - 1) / kGroup;
@@ -98,13 +100,16 @@ std::vector<float> grouped(const Matrix& x, int64_t first, int64_t rows) {
   return out;
 }
 
-// Vectors of one number for each row of a group. Spelt out: compilers do not find this form in loops.
+// Vectors of one number for each row of a group. Spelt out: compilers do not find this form in
+// loops.
 using Floats = float __attribute__((vector_size(kGroup * sizeof(float))));
 using Words = int32_t __attribute__((vector_size(kGroup * sizeof(int32_t))));
 
-// Sums of absolute differences of kRows queries to one group of training rows: the sums stay in registers.
+// Sums of absolute differences of kRows queries to one group of training rows: the sums stay in
+// registers.
 template <int kRows>
-void l1_block(const float* query, int64_t columns, const float* group, float* out, int64_t stride, int64_t rows) {
+void l1_block(const float* query, int64_t columns, const float* group, float* out, int64_t stride,
+              int64_t rows) {
   constexpr int32_t kAllButSign = 0x7fffffff;
   Floats sum[kRows] = {};
   for (int64_t j = 0; j < columns; ++j) {
@@ -118,8 +123,8 @@ void l1_block(const float* query, int64_t columns, const float* group, float* ou
   for (int q = 0; q < kRows; ++q) std::memcpy(out + q * stride, &sum[q], rows * sizeof(float));
 }
 
-void l1_tile(const Matrix& test, int64_t query, int64_t queries, const std::vector<float>& groups, int64_t rows,
-             float* distances) {
+void l1_tile(const Matrix& test, int64_t query, int64_t queries, const std::vector<float>& groups,
+             int64_t rows, float* distances) {
   constexpr int kRows = 8;
   const int64_t d = test.columns;
   for (int64_t first = 0; first < rows; first += kGroup) {
@@ -129,12 +134,14 @@ void l1_tile(const Matrix& test, int64_t query, int64_t queries, const std::vect
     for (; i + kRows <= queries; i += kRows) {
       l1_block<kRows>(test.row(query + i), d, group, distances + i * rows + first, rows, count);
     }
-    for (; i < queries; ++i) l1_block<1>(test.row(query + i), d, group, distances + i * rows + first, rows, count);
+    for (; i < queries; ++i)
+      l1_block<1>(test.row(query + i), d, group, distances + i * rows + first, rows, count);
   }
 }
 
 // The class with most votes; of equal ones the class that reached first.
-int64_t vote(const int32_t* neighbours, int64_t k, const Labels& labels, std::vector<int64_t>& votes) {
+int64_t vote(const int32_t* neighbours, int64_t k, const Labels& labels,
+             std::vector<int64_t>& votes) {
   std::fill(votes.begin(), votes.end(), 0);
   for (int64_t i = 0; i < k; ++i) ++votes[labels[neighbours[i]]];
   int64_t winner = labels[neighbours[0]];
@@ -147,24 +154,28 @@ int64_t vote(const int32_t* neighbours, int64_t k, const Labels& labels, std::ve
 
 }  // namespace
 
-std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matrix& test, Metric metric, int64_t k) {
-  check(train.columns == test.columns && 0 < k && k <= train.rows, "nearest: {} of {} rows, {} and {} features", k,
-        train.rows, train.columns, test.columns);
+std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matrix& test,
+                             Metric metric, int64_t k) {
+  check(train.columns == test.columns && 0 < k && k <= train.rows,
+        "nearest: {} of {} rows, {} and {} features", k, train.rows, train.columns, test.columns);
   const Normalized from = normalized(ex, train, metric), to = normalized(ex, test, metric);
   std::vector<Nearest> best(test.rows, Nearest(k));
   Progress progress("neighbours");
   for (int64_t first = 0; first < train.rows; first += kTrainRows) {
     progress.update(first, train.rows);
     const int64_t rows = std::min(kTrainRows, train.rows - first);
-    const std::vector<float> groups = metric == Metric::kL1 ? grouped(from.x, first, rows) : std::vector<float>();
+    const std::vector<float> groups =
+        metric == Metric::kL1 ? grouped(from.x, first, rows) : std::vector<float>();
     ex.for_range(test.rows, kQueries, [&](int64_t begin, int64_t end) {
       std::vector<float> tile((end - begin) * rows);
       if (metric == Metric::kL1) {
         l1_tile(to.x, begin, end - begin, groups, rows, tile.data());
       } else {
-        l2_tile(to.x, begin, end - begin, from, first, rows, metric == Metric::kCosine, tile.data());
+        l2_tile(to.x, begin, end - begin, from, first, rows, metric == Metric::kCosine,
+                tile.data());
       }
-      for (int64_t i = begin; i < end; ++i) best[i].offer(tile.data() + (i - begin) * rows, rows, first);
+      for (int64_t i = begin; i < end; ++i)
+        best[i].offer(tile.data() + (i - begin) * rows, rows, first);
     });
   }
   std::vector<int32_t> result(test.rows * k);
@@ -174,8 +185,9 @@ std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matri
   return result;
 }
 
-std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& train, const LabelledFeatures& test,
-                                 int64_t classes, Metric metric, std::span<const int64_t> ks) {
+std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& train,
+                                 const LabelledFeatures& test, int64_t classes, Metric metric,
+                                 std::span<const int64_t> ks) {
   const int64_t most = std::min(train.x.rows, *std::max_element(ks.begin(), ks.end()));
   const std::vector<int32_t> neighbours = nearest(ex, train.x, test.x, metric, most);
   std::vector<int64_t> votes(classes);
@@ -183,7 +195,9 @@ std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& trai
   for (const int64_t k : ks) {
     int64_t right = 0;
     for (int64_t i = 0; i < test.x.rows; ++i) {
-      right += vote(&neighbours[i * most], std::min(k, most), train.labels, votes) == test.labels[i] ? 1 : 0;
+      right += vote(&neighbours[i * most], std::min(k, most), train.labels, votes) == test.labels[i]
+                   ? 1
+                   : 0;
     }
     accuracy.push_back(static_cast<double>(right) / static_cast<double>(test.x.rows));
   }

@@ -30,24 +30,32 @@ void add_measure_options(CLI::App& app, MeasureArguments& args) {
   add_model_options(app, args.model);
   app.get_option("model")->required(false);
   app.add_option("--data", args.compare.data, "labelled images [the run's]")->type_name("PATH");
-  add_choice(app, "--split", args.compare.split,
-             "test; or val: score the training images that the run holds out, and train on the others", {"test", "val"});
+  add_choice(
+      app, "--split", args.compare.split,
+      "test; or val: score the training images that the run holds out, and train on the others",
+      {"test", "val"});
   app.add_option("--feature", args.features, "features to measure")->capture_default_str();
   app.add_flag("--baselines", args.compare.baselines, "also the untrained encoder, and raw pixels");
-  app.add_option("--train-features", args.train_features, "instead of MODEL: folder of bigbigan-extract")->type_name("DIR");
-  app.add_option("--test-features", args.test_features, "and its counterpart for the test images")->type_name("DIR");
+  app.add_option("--train-features", args.train_features,
+                 "instead of MODEL: folder of bigbigan-extract")
+      ->type_name("DIR");
+  app.add_option("--test-features", args.test_features, "and its counterpart for the test images")
+      ->type_name("DIR");
   app.add_flag("--json", args.json, "print results as JSON");
 }
 
 // Measures every feature set, logs to the run, prints a table or JSON.
-using MeasureRow = std::function<std::vector<MetricRow>(const CpuExec&, FeatureSet, int64_t classes)>;
-int measure(Vfs& vfs, MeasureArguments& args, const std::string& metric, const std::vector<TableColumn>& columns,
-            const MeasureRow& body) {
+using MeasureRow =
+    std::function<std::vector<MetricRow>(const CpuExec&, FeatureSet, int64_t classes)>;
+int measure(Vfs& vfs, MeasureArguments& args, const std::string& metric,
+            const std::vector<TableColumn>& columns, const MeasureRow& body) {
   const bool from_files = !args.train_features.empty() || !args.test_features.empty();
-  if (from_files && (args.train_features.empty() || args.test_features.empty() || !args.model.model.empty())) {
+  if (from_files &&
+      (args.train_features.empty() || args.test_features.empty() || !args.model.model.empty())) {
     fail(ExitCode::kUsage, "give either MODEL, or both --train-features and --test-features");
   }
-  if (!from_files && args.model.model.empty()) fail(ExitCode::kUsage, "{}: MODEL is missing", metric);
+  if (!from_files && args.model.model.empty())
+    fail(ExitCode::kUsage, "{}: MODEL is missing", metric);
   args.compare.features = split_choices(args.features, "--feature", {kAvePool, kBnCRelu});
   std::vector<MetricRow> rows;
   const auto collect = [&](const CpuExec& ex) {
@@ -85,11 +93,13 @@ MetricRow row_start(const FeatureSet& set, const MeasureArguments& args) {
 }
 
 std::string sizes_text(const FeatureSet& set) {
-  return fmt::format("{} {} {}-d: {} test images, {} training images, {}", set.encoder, set.feature, set.train.x.columns,
-                     format_count(set.test.x.rows), format_count(set.train.x.rows), set.protocol);
+  return fmt::format("{} {} {}-d: {} test images, {} training images, {}", set.encoder, set.feature,
+                     set.train.x.columns, format_count(set.test.x.rows),
+                     format_count(set.train.x.rows), set.protocol);
 }
 
-std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t classes, const MeasureArguments& args) {
+std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t classes,
+                                 const MeasureArguments& args) {
   MetricRow row = row_start(set, args);
   const std::string sizes = sizes_text(set);
   const ProbeResult result = probe(ex, std::move(set.train), std::move(set.test), classes);
@@ -97,9 +107,12 @@ std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t clas
   row.emplace_back("top5", 100 * result.accuracy.top5);
   row.emplace_back("l2", result.l2);
   row.emplace_back("iterations", int64_t{result.iterations});
-  row.emplace_back("protocol", fmt::format("{}; multinomial logistic regression on standardised features, L-BFGS {} iterations, "
-                                           "l2 {:g} chosen on {} held-out training images", sizes, result.iterations, result.l2,
-                                           format_count(result.selection_rows)));
+  row.emplace_back(
+      "protocol",
+      fmt::format(
+          "{}; multinomial logistic regression on standardised features, L-BFGS {} iterations, "
+          "l2 {:g} chosen on {} held-out training images",
+          sizes, result.iterations, result.l2, format_count(result.selection_rows)));
   return {row};
 }
 
@@ -109,17 +122,22 @@ Metric metric_of(const std::string& name) {
   return name == "l1" ? Metric::kL1 : name == "l2" ? Metric::kL2 : Metric::kCosine;
 }
 
-std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_t classes, const MeasureArguments& args) {
+std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_t classes,
+                                const MeasureArguments& args) {
   std::vector<MetricRow> rows;
   for (const std::string& name : split_choices(args.metrics, "--metric", {"l1", "l2", "cosine"})) {
     MetricRow row = row_start(set, args);
     row.emplace_back("distance", name);
-    const std::vector<double> accuracy = knn_accuracy(ex, set.train, set.test, classes, metric_of(name), kNeighbours);
+    const std::vector<double> accuracy =
+        knn_accuracy(ex, set.train, set.test, classes, metric_of(name), kNeighbours);
     for (size_t i = 0; i < accuracy.size(); ++i) {
       row.emplace_back(fmt::format("top1_k{}", kNeighbours[i]), 100 * accuracy[i]);
     }
-    row.emplace_back("protocol", fmt::format("{}; exact k-NN, {} on features of unit {} norm, equal votes, ties to the nearer class",
-                                             sizes_text(set), name, name == "l1" ? "l1" : "l2"));
+    row.emplace_back(
+        "protocol",
+        fmt::format(
+            "{}; exact k-NN, {} on features of unit {} norm, equal votes, ties to the nearer class",
+            sizes_text(set), name, name == "l1" ? "l1" : "l2"));
     rows.push_back(row);
   }
   return rows;
@@ -139,12 +157,14 @@ void add_probe_command(CLI::App& app, Command& chosen) {
   add_measure_options(*sub, *args);
   sub->callback([args, &chosen] {
     chosen = [args](Vfs& vfs) {
-      const std::vector<TableColumn> columns = {{"encoder", "encoder"}, {"feature", "feature"}, {"dims", "dims"},
-                                                {"top1", "top-1 %", "{:.2f}"}, {"top5", "top-5 %", "{:.2f}"},
-                                                {"l2", "l2", "{:g}"}, {"iterations", "iterations"}};
-      return measure(vfs, *args, "probe", columns, [&](const CpuExec& ex, FeatureSet set, int64_t classes) {
-        return probe_row(ex, std::move(set), classes, *args);
-      });
+      const std::vector<TableColumn> columns = {
+          {"encoder", "encoder"},        {"feature", "feature"},        {"dims", "dims"},
+          {"top1", "top-1 %", "{:.2f}"}, {"top5", "top-5 %", "{:.2f}"}, {"l2", "l2", "{:g}"},
+          {"iterations", "iterations"}};
+      return measure(vfs, *args, "probe", columns,
+                     [&](const CpuExec& ex, FeatureSet set, int64_t classes) {
+                       return probe_row(ex, std::move(set), classes, *args);
+                     });
     };
   });
 }
@@ -163,13 +183,17 @@ void add_knn_command(CLI::App& app, Command& chosen) {
   sub->add_option("--metric", args->metrics, "distances")->capture_default_str();
   sub->callback([args, &chosen] {
     chosen = [args](Vfs& vfs) {
-      std::vector<TableColumn> columns = {{"encoder", "encoder"}, {"feature", "feature"}, {"dims", "dims"}, {"distance", "distance"}};
+      std::vector<TableColumn> columns = {{"encoder", "encoder"},
+                                          {"feature", "feature"},
+                                          {"dims", "dims"},
+                                          {"distance", "distance"}};
       for (const int64_t k : kNeighbours) {
         columns.push_back({fmt::format("top1_k{}", k), fmt::format("k={} %", k), "{:.2f}"});
       }
-      return measure(vfs, *args, "knn", columns, [&](const CpuExec& ex, const FeatureSet& set, int64_t classes) {
-        return knn_rows(ex, set, classes, *args);
-      });
+      return measure(vfs, *args, "knn", columns,
+                     [&](const CpuExec& ex, const FeatureSet& set, int64_t classes) {
+                       return knn_rows(ex, set, classes, *args);
+                     });
     };
   });
 }

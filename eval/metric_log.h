@@ -12,9 +12,10 @@ namespace bigbigan {
 // One measured row; keys are those of metric-<name>.jsonl.
 using MetricRow = FlatJson;
 
-// Appends the rows to RUN/metric-<metric>.jsonl, each with metric, its own keys, checkpoint, step and timestamp.
-// Does nothing where MODEL is not a run directory.
-void log_metric(const Session& session, const std::string& metric, const std::vector<MetricRow>& rows);
+// Appends the rows to RUN/metric-<metric>.jsonl, each with metric, its own keys, checkpoint, step
+// and timestamp. Does nothing where MODEL is not a run directory.
+void log_metric(const Session& session, const std::string& metric,
+                const std::vector<MetricRow>& rows);
 
 struct TableColumn {
   std::string key, title;

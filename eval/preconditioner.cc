@@ -15,7 +15,8 @@ using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 // Evenly spaced rows.
 Matrix sample_of(const Matrix& x) {
   Matrix sample(std::min(x.rows, kMostRows), x.columns);
-  for (int64_t i = 0; i < sample.rows; ++i) std::copy_n(x.row(i * x.rows / sample.rows), x.columns, sample.row(i));
+  for (int64_t i = 0; i < sample.rows; ++i)
+    std::copy_n(x.row(i * x.rows / sample.rows), x.columns, sample.row(i));
   return sample;
 }
 
@@ -34,15 +35,20 @@ Preconditioner::Preconditioner(const CpuExec& ex, const Matrix& x, double ridge)
   const int64_t d = x.columns;
   const Matrix sample = sample_of(x);
   std::vector<float> product(d * d);
-  gemm(ex, {.a = sample.view(), .transpose_a = true, .b = sample.view(), .c = {product.data(), {d, d}, DType::kF32}});
+  gemm(ex, {.a = sample.view(),
+            .transpose_a = true,
+            .b = sample.view(),
+            .c = {product.data(), {d, d}, DType::kF32}});
   Eigen::MatrixXd covariance = Eigen::Map<Eigen::MatrixXf>(product.data(), d, d).cast<double>() /
                                static_cast<double>(sample.rows);
   covariance.diagonal().array() += ridge;
   const Eigen::LLT<Eigen::MatrixXd> cholesky(covariance);
   auto factor = std::make_unique<Factor>();
   factor->dims = d;
-  // Rounding could make it indefinite only for a ridge far below the ones in use; plain coordinates then serve.
-  factor->lower = cholesky.info() == Eigen::Success ? Eigen::MatrixXd(cholesky.matrixL()) : Eigen::MatrixXd::Identity(d, d);
+  // Rounding could make it indefinite only for a ridge far below the ones in use; plain coordinates
+  // then serve.
+  factor->lower = cholesky.info() == Eigen::Success ? Eigen::MatrixXd(cholesky.matrixL())
+                                                    : Eigen::MatrixXd::Identity(d, d);
   factor_ = std::move(factor);
 }
 

@@ -15,8 +15,8 @@
 namespace bigbigan {
 namespace {
 
-// Note [Lanes]: rows are split among kLanes lanes, whatever the number of threads; a lane takes its rows in
-// blocks that stay in the cache between the two products, and sums them in f64.
+// Note [Lanes]: rows are split among kLanes lanes, whatever the number of threads; a lane takes its
+// rows in blocks that stay in the cache between the two products, and sums them in f64.
 constexpr int64_t kLanes = 16;
 constexpr int64_t kBlockRows = 256;
 
@@ -38,15 +38,16 @@ struct BlockScores {
   }
 };
 
-// Scores := softmax over classes less the one-hot label: the gradient of the loss of these rows by their
-// scores. Returns the sum of their losses.
+// Scores := softmax over classes less the one-hot label: the gradient of the loss of these rows by
+// their scores. Returns the sum of their losses.
 double softmax_gradient(float* scores, int64_t classes, int64_t rows, const int64_t* labels) {
   std::vector<float> top(scores, scores + rows), sum(rows, 0.0f);
   double loss = 0;
   for (int64_t k = 1; k < classes; ++k) {
     for (int64_t i = 0; i < rows; ++i) top[i] = std::max(top[i], scores[k * rows + i]);
   }
-  for (int64_t i = 0; i < rows; ++i) loss -= static_cast<double>(scores[labels[i] * rows + i]) - top[i];
+  for (int64_t i = 0; i < rows; ++i)
+    loss -= static_cast<double>(scores[labels[i] * rows + i]) - top[i];
   for (int64_t k = 0; k < classes; ++k) {
     for (int64_t i = 0; i < rows; ++i) {
       float& score = scores[k * rows + i];
@@ -126,7 +127,8 @@ struct Objective {
       gradient.weight[i] += options.l2 * w;
     }
     preconditioner.to_coordinate_gradient(gradient.weight);
-    std::copy(gradient.bias.begin(), gradient.bias.end(), std::copy(gradient.weight.begin(), gradient.weight.end(), g));
+    std::copy(gradient.bias.begin(), gradient.bias.end(),
+              std::copy(gradient.weight.begin(), gradient.weight.end(), g));
     return loss;
   }
   // The classifier at `x`.
@@ -140,7 +142,8 @@ struct Objective {
   void write(double* x) const {
     std::vector<double> coordinates = classifier.weight;
     preconditioner.to_coordinates(coordinates);
-    std::copy(classifier.bias.begin(), classifier.bias.end(), std::copy(coordinates.begin(), coordinates.end(), x));
+    std::copy(classifier.bias.begin(), classifier.bias.end(),
+              std::copy(coordinates.begin(), coordinates.end(), x));
   }
   static int progress(void* self, const double*, const double*, double, double, double, double, int,
                       int iteration, int) {
@@ -162,16 +165,18 @@ lbfgs_parameter_t parameters_of(const FitOptions& options) {
   return p;
 }
 
-// Ends that leave a usable minimum: converged, out of iterations, or no further descent within rounding.
+// Ends that leave a usable minimum: converged, out of iterations, or no further descent within
+// rounding.
 bool is_usable(int status) {
   return status >= 0 || status == LBFGSERR_MAXIMUMITERATION || status == LBFGSERR_ROUNDING_ERROR ||
          status == LBFGSERR_MINIMUMSTEP || status == LBFGSERR_MAXIMUMSTEP ||
          status == LBFGSERR_MAXIMUMLINESEARCH || status == LBFGSERR_WIDTHTOOSMALL;
 }
 
-// Rows in front of which `label` ranks among the scores of row `i`: larger scores, and equal ones of a
-// smaller class.
-int64_t rank_of(const BlockScores& scores, int64_t classes, int64_t rows, int64_t i, int64_t label) {
+// Rows in front of which `label` ranks among the scores of row `i`: larger scores, and equal ones
+// of a smaller class.
+int64_t rank_of(const BlockScores& scores, int64_t classes, int64_t rows, int64_t i,
+                int64_t label) {
   const float own = scores.values[label * rows + i];
   int64_t rank = 0;
   for (int64_t k = 0; k < classes; ++k) {
@@ -181,16 +186,20 @@ int64_t rank_of(const BlockScores& scores, int64_t classes, int64_t rows, int64_
   return rank;
 }
 
-std::vector<float> to_floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
+std::vector<float> to_floats(const std::vector<double>& values) {
+  return {values.begin(), values.end()};
+}
 
-// The largest accuracy on `validation` over kPenalties; the stronger penalty where two are equal. Each fit starts
-// from the one before.
+// The largest accuracy on `validation` over kPenalties; the stronger penalty where two are equal.
+// Each fit starts from the one before.
 std::pair<double, LinearClassifier> choose_penalty(const CpuExec& ex, const LabelledFeatures& fit,
-                                                   const LabelledFeatures& validation, LinearClassifier start) {
+                                                   const LabelledFeatures& validation,
+                                                   LinearClassifier start) {
+  constexpr double kTolerance = 3e-3;  // tells penalties apart; a tenth of the iterations
   double best = 0, best_top1 = -1;
   LinearClassifier winner;
   for (const double l2 : kPenalties) {
-    start = fit_classifier(ex, fit, start, {.l2 = l2}).classifier;
+    start = fit_classifier(ex, fit, start, {.l2 = l2, .tolerance = kTolerance}).classifier;
     const double top1 = accuracy(ex, validation, start).top1;
     if (top1 <= best_top1) continue;
     best = l2;
@@ -202,8 +211,8 @@ std::pair<double, LinearClassifier> choose_penalty(const CpuExec& ex, const Labe
 
 }  // namespace
 
-double data_loss(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& classifier,
-                 LinearClassifier& gradient) {
+double data_loss(const CpuExec& ex, const LabelledFeatures& data,
+                 const LinearClassifier& classifier, LinearClassifier& gradient) {
   const int64_t classes = classifier.classes, dims = classifier.dims;
   const std::vector<float> weight = to_floats(classifier.weight);
   const ConstView weight_view(weight.data(), {classes, dims}, DType::kF32);
@@ -216,7 +225,8 @@ double data_loss(const CpuExec& ex, const LabelledFeatures& data, const LinearCl
   const double scale = 1.0 / static_cast<double>(data.x.rows);
   for (const Lane& lane : lanes) {
     loss += lane.loss * scale;
-    for (size_t i = 0; i < gradient.weight.size(); ++i) gradient.weight[i] += lane.gradient.weight[i] * scale;
+    for (size_t i = 0; i < gradient.weight.size(); ++i)
+      gradient.weight[i] += lane.gradient.weight[i] * scale;
     for (int64_t k = 0; k < classes; ++k) gradient.bias[k] += lane.gradient.bias[k] * scale;
   }
   return loss;
@@ -224,11 +234,13 @@ double data_loss(const CpuExec& ex, const LabelledFeatures& data, const LinearCl
 
 Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& start,
                    const FitOptions& options) {
-  check(data.x.rows > 0 && static_cast<int64_t>(data.labels.size()) == data.x.rows, "probe: {} labels for {} rows",
-        data.labels.size(), data.x.rows);
-  check(start.dims == data.x.columns, "probe: a classifier of {} features for {}", start.dims, data.x.columns);
+  check(data.x.rows > 0 && static_cast<int64_t>(data.labels.size()) == data.x.rows,
+        "probe: {} labels for {} rows", data.labels.size(), data.x.rows);
+  check(start.dims == data.x.columns, "probe: a classifier of {} features for {}", start.dims,
+        data.x.columns);
   constexpr double kLeastRidge = 1e-3;
-  const Preconditioner preconditioner(ex, data.x, std::max(kLeastRidge, static_cast<double>(start.classes) * options.l2));
+  const Preconditioner preconditioner(
+      ex, data.x, std::max(kLeastRidge, static_cast<double>(start.classes) * options.l2));
   Objective objective{ex, data, options, preconditioner, start, start};
   const auto n = static_cast<int>(start.weight.size() + start.bias.size());
   // Aligned for the library's SSE2 code.
@@ -237,11 +249,15 @@ Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const Linear
   objective.write(variables.get());
   lbfgs_parameter_t parameters = parameters_of(options);
   Fit fit;
-  const int status = lbfgs(n, variables.get(), &fit.loss, Objective::evaluate, Objective::progress, &objective, &parameters);
+  const int status = lbfgs(n, variables.get(), &fit.loss, Objective::evaluate, Objective::progress,
+                           &objective, &parameters);
   if (objective.error) std::rethrow_exception(objective.error);
-  if (StopSignals::requested()) fail(ExitCode::kStopped, "stopped on request; run it again for a result");
+  if (StopSignals::requested())
+    fail(ExitCode::kStopped, "stopped on request; run it again for a result");
   if (!std::isfinite(fit.loss) || !is_usable(status)) {
-    fail(ExitCode::kNumerical, "probe: no minimum found (L-BFGS status {}, loss {}): are the features finite?", status, fit.loss);
+    fail(ExitCode::kNumerical,
+         "probe: no minimum found (L-BFGS status {}, loss {}): are the features finite?", status,
+         fit.loss);
   }
   objective.read(variables.get());
   fit.classifier = objective.classifier;
@@ -249,7 +265,8 @@ Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const Linear
   return fit;
 }
 
-Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& classifier) {
+Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data,
+                  const LinearClassifier& classifier) {
   const int64_t classes = classifier.classes;
   const std::vector<float> weight = to_floats(classifier.weight);
   const ConstView weight_view(weight.data(), {classes, classifier.dims}, DType::kF32);
@@ -272,7 +289,8 @@ Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data, const LinearC
   return {static_cast<double>(top1) / rows, static_cast<double>(top5) / rows};
 }
 
-ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test, int64_t classes) {
+ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test,
+                  int64_t classes) {
   const FeatureStats stats = feature_stats(ex, train.x);
   standardize(ex, train.x, stats);
   standardize(ex, test.x, stats);
@@ -280,7 +298,8 @@ ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures te
   ProbeResult result;
   result.selection_rows = static_cast<int64_t>(held.val.size());
   const auto [l2, start] = choose_penalty(ex, rows_at(train.x, train.labels, held.train),
-                                          rows_at(train.x, train.labels, held.val), LinearClassifier(classes, train.x.columns));
+                                          rows_at(train.x, train.labels, held.val),
+                                          LinearClassifier(classes, train.x.columns));
   const Fit fit = fit_classifier(ex, train, start, {.l2 = l2});
   result.l2 = l2;
   result.iterations = fit.iterations;

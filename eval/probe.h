@@ -2,8 +2,9 @@
 //
 //   loss(W, b) = mean_i -log softmax(W x_i + b)[y_i] + l2 / 2 |W|^2
 //
-// Features are standardised with the statistics of the training features. L-BFGS in f64 on the host; the data
-// term by f32 matrix products, summed in f64 in a fixed order: results do not depend on the number of threads.
+// Features are standardised with the statistics of the training features. L-BFGS in f64 on the
+// host; the data term by f32 matrix products, summed in f64 in a fixed order: results do not depend
+// on the number of threads.
 #pragma once
 
 #include <functional>
@@ -27,27 +28,30 @@ struct LinearClassifier {
 struct FitOptions {
   double l2 = 1e-4;
   int max_iterations = 300;
-  double tolerance = 1e-5;  // ends when the loss fell by less than this fraction over ten iterations
+  double tolerance =
+      1e-5;  // ends when the loss fell by less than this fraction over ten iterations
 };
 struct Fit {
   LinearClassifier classifier;
   double loss = 0;
   int iterations = 0;
 };
-// Minimises the loss from `start`. Throws Error{kStopped} after a signal, Error{kNumerical} when the loss is not
-// finite.
+// Minimises the loss from `start`. Throws Error{kStopped} after a signal, Error{kNumerical} when
+// the loss is not finite.
 Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& start,
                    const FitOptions& options);
 
 // Loss without the penalty, and its gradient in the classifier's shape.
-double data_loss(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& classifier,
-                 LinearClassifier& gradient);
+double data_loss(const CpuExec& ex, const LabelledFeatures& data,
+                 const LinearClassifier& classifier, LinearClassifier& gradient);
 
-// Shares of rows whose label has the largest score, or one of the five largest (of fewer classes: all).
+// Shares of rows whose label has the largest score, or one of the five largest (of fewer classes:
+// all).
 struct Accuracy {
   double top1 = 0, top5 = 0;
 };
-Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& classifier);
+Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data,
+                  const LinearClassifier& classifier);
 
 struct ProbeResult {
   Accuracy accuracy;
@@ -55,9 +59,10 @@ struct ProbeResult {
   int iterations = 0;          // of the last fit
   int64_t selection_rows = 0;  // training rows held out while l2 was chosen
 };
-// Standardises, chooses l2 from kPenalties by accuracy on a sixth of the training rows held out, fits all
-// training rows with it, and scores the test rows. Every label is in [0, classes).
-inline constexpr double kPenalties[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5};
-ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test, int64_t classes);
+// Standardises, chooses l2 from kPenalties by accuracy on a sixth of the training rows held out,
+// fits all training rows with it, and scores the test rows. Every label is in [0, classes).
+inline constexpr double kPenalties[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test,
+                  int64_t classes);
 
 }  // namespace bigbigan

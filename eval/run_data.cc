@@ -27,12 +27,14 @@ std::vector<RunPicture> pictures_of(Vfs& vfs, const Vfs::Path& run, const std::s
     const auto [after, error] = std::from_chars(begin, end, picture.step);
     if (error == std::errc() && after == end) pictures.push_back(picture);
   }
-  std::sort(pictures.begin(), pictures.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+  std::sort(pictures.begin(), pictures.end(),
+            [](const auto& a, const auto& b) { return a.step < b.step; });
   return pictures;
 }
 
 const JsonValue* find(const FlatJson& line, const std::string& key) {
-  const auto found = std::find_if(line.begin(), line.end(), [&](const auto& entry) { return entry.first == key; });
+  const auto found =
+      std::find_if(line.begin(), line.end(), [&](const auto& entry) { return entry.first == key; });
   return found == line.end() ? nullptr : &found->second;
 }
 
@@ -58,16 +60,20 @@ std::string text_of(const FlatJson& line, const std::string& key) {
 RunData read_run(Vfs& vfs, const Vfs::Path& run) {
   const Vfs::Path config_path = run / "config.toml";
   if (!vfs.exists(config_path)) {
-    fail(ExitCode::kNoInput, "{}: no run there (config.toml is missing); expected the --run-dir of bigbigan-train", run.string());
+    fail(ExitCode::kNoInput,
+         "{}: no run there (config.toml is missing); expected the --run-dir of bigbigan-train",
+         run.string());
   }
   RunData data;
   data.name = std::filesystem::weakly_canonical(run).filename().string();
   data.config = read_text(vfs, config_path, kMaxConfigBytes);
   std::vector<ConfigField> fields = config_fields(data.model);
   const std::vector<ConfigField> others = {
-      {"data.path", &data.data_path, ""},   {"data.val_images", &data.val_images, ""}, {"train.batch", &data.batch, ""},
-      {"train.d_steps", &data.d_steps, ""}, {"train.seed", &data.seed, ""},            {"train.ema_decay", &data.ema_decay, ""},
-      {"optim.g_lr", &data.g_lr, ""},       {"optim.d_lr", &data.d_lr, ""},            {"optim.e_lr", &data.e_lr, ""}};
+      {"data.path", &data.data_path, ""}, {"data.val_images", &data.val_images, ""},
+      {"train.batch", &data.batch, ""},   {"train.d_steps", &data.d_steps, ""},
+      {"train.seed", &data.seed, ""},     {"train.ema_decay", &data.ema_decay, ""},
+      {"optim.g_lr", &data.g_lr, ""},     {"optim.d_lr", &data.d_lr, ""},
+      {"optim.e_lr", &data.e_lr, ""}};
   fields.insert(fields.end(), others.begin(), others.end());
   apply_toml(fields, data.config, config_path.string(), UnknownKeys::kIgnore);
   data.stats = lines_of(vfs, run / "stats.jsonl");

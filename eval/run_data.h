@@ -23,14 +23,15 @@ struct RunData {
   std::string data_path;
   int64_t batch = 0, d_steps = 0, seed = 0, val_images = 0;
   double g_lr = 0, d_lr = 0, e_lr = 0, ema_decay = 0;
-  std::vector<FlatJson> stats;        // lines of stats.jsonl
-  std::vector<FlatJson> probe, knn;   // lines of metric-*.jsonl
+  std::vector<FlatJson> stats;                       // lines of stats.jsonl
+  std::vector<FlatJson> probe, knn;                  // lines of metric-*.jsonl
   std::vector<RunPicture> samples, reconstructions;  // by step
   std::optional<Vfs::Path> reals;
-  std::vector<int64_t> checkpoints;   // steps
+  std::vector<int64_t> checkpoints;  // steps
 };
 
-// Files that are missing leave their part empty. Throws Error{kNoInput} where `run` has no config.toml.
+// Files that are missing leave their part empty. Throws Error{kNoInput} where `run` has no
+// config.toml.
 RunData read_run(Vfs& vfs, const Vfs::Path& run);
 
 // A number of a line, NaN where it is missing.

@@ -21,7 +21,9 @@ Tensor to_tensor(const Context& ctx, const Matrix& x, int64_t begin, int64_t end
 Matrix prior_matrix(const Session& session, int64_t seed, int64_t count) {
   const Context ctx = session.context();
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
-  const Tensor z = prior_latents(ctx, session.model().config, {static_cast<uint64_t>(seed), RandomStream::kSample}, first, count);
+  const Tensor z =
+      prior_latents(ctx, session.model().config,
+                    {static_cast<uint64_t>(seed), RandomStream::kSample}, first, count);
   Matrix out(count, z.shape()[1]);
   std::memcpy(out.values.data(), z.as<float>(), z.view().bytes());
   return out;
@@ -31,7 +33,8 @@ Matrix read_latents(const Session& session, const std::string& path) {
   Matrix z = read_matrix(session.vfs(), path);
   const int64_t expected = session.model().config.z_dim;
   if (z.columns != expected) {
-    fail(ExitCode::kBadData, "{}: latents of {} numbers, the model's z_dim is {}", path, z.columns, expected);
+    fail(ExitCode::kBadData, "{}: latents of {} numbers, the model's z_dim is {}", path, z.columns,
+         expected);
   }
   return z;
 }
@@ -39,11 +42,15 @@ Matrix read_latents(const Session& session, const std::string& path) {
 // Where one part of the images goes after the other.
 class ImageSink {
  public:
-  ImageSink(const Session& session, const ImageOutput& out, int64_t count) : session_(session), out_(out), count_(count) {
-    if (out.png.empty() && out.npy.empty()) fail(ExitCode::kUsage, "give --out FILE.png, --npy FILE.npy, or both");
+  ImageSink(const Session& session, const ImageOutput& out, int64_t count)
+      : session_(session), out_(out), count_(count) {
+    if (out.png.empty() && out.npy.empty())
+      fail(ExitCode::kUsage, "give --out FILE.png, --npy FILE.npy, or both");
     constexpr int64_t kMostPictures = 4096;
     if (!out.png.empty() && count > kMostPictures) {
-      fail(ExitCode::kUsage, "--out: a grid of {} images, expected at most {}; use --count, or --npy", count, kMostPictures);
+      fail(ExitCode::kUsage,
+           "--out: a grid of {} images, expected at most {}; use --count, or --npy", count,
+           kMostPictures);
     }
   }
   // `images` (n, R, R, C) for the array; `shown` for the grid.
@@ -51,7 +58,8 @@ class ImageSink {
     if (!out_.npy.empty()) {
       const auto dims = images.shape().dims();
       if (!array_) array_.emplace(session_.vfs(), out_.npy, DType::kF32, count_, dims.subspan(1));
-      array_->append({static_cast<const std::byte*>(images.view().data), static_cast<size_t>(images.view().bytes())});
+      array_->append({static_cast<const std::byte*>(images.view().data),
+                      static_cast<size_t>(images.view().bytes())});
     }
     if (out_.png.empty()) return;
     const auto* bytes = static_cast<const std::byte*>(shown.view().data);
@@ -61,7 +69,8 @@ class ImageSink {
   void finish() {
     if (array_) array_->close();
     if (out_.png.empty()) return;
-    const int64_t row = shown_shape_.elems() / shown_shape_[0] * static_cast<int64_t>(sizeof(float));
+    const int64_t row =
+        shown_shape_.elems() / shown_shape_[0] * static_cast<int64_t>(sizeof(float));
     const Shape shape = shown_shape_.with_dim0(static_cast<int64_t>(shown_.size()) / row);
     const Tensor all = Tensor::borrow({shown_.data(), shape, DType::kF32});
     write_png(session_.vfs(), out_.png, picture_of(session_.context(), all, out_.columns));
@@ -99,11 +108,13 @@ int64_t generate_all(const Session& session, const Matrix& z, const ImageOutput&
 }
 
 // Images for D: at its own resolution, or at E's and reduced as in training.
-std::unique_ptr<ImageSource> discriminator_images(const Session& session, const DiscriminateOptions& options) {
+std::unique_ptr<ImageSource> discriminator_images(const Session& session,
+                                                  const DiscriminateOptions& options) {
   int64_t resolution = session.model().arch.encoder_resolution;
   if (Vfs::Path(options.x).extension() == ".npy" && session.vfs().exists(options.x)) {
     const NpyArray array = read_npy(session.vfs(), options.x);
-    if (array.shape.size() == 4 && array.shape[1] == session.model().config.resolution) resolution = array.shape[1];
+    if (array.shape.size() == 4 && array.shape[1] == session.model().config.resolution)
+      resolution = array.shape[1];
   }
   return open_images(session.vfs(), {.path = options.x,
                                      .split = split_of(options.split),
@@ -119,21 +130,23 @@ void append(std::vector<float>& list, const Var& score) {
   list.insert(list.end(), score.value.as<float>(), score.value.as<float>() + score.value.elems());
 }
 
-void add_scores(const BigBiGAN& model, const Context& ctx, const PreparedWeights& d, const Tensor& x, const Tensor& z,
-                Scores& scores) {
+void add_scores(const BigBiGAN& model, const Context& ctx, const PreparedWeights& d,
+                const Tensor& x, const Tensor& z, Scores& scores) {
   const Discriminator& discriminator = model.discriminator;
   const Var f = discriminator.image(ctx, d, x);
   if (model.config.loss_x) append(scores["score_x"], discriminator.score_x(ctx, d, f));
   if (!model.encoder) return;
   const Var h = discriminator.latent(ctx, d, z);
   if (model.config.loss_z) append(scores["score_z"], discriminator.score_z(ctx, d, h));
-  if (model.config.loss_xz) append(scores["score_xz"], discriminator.score_xz(ctx, d, discriminator.joint(ctx, d, f, h)));
+  if (model.config.loss_xz)
+    append(scores["score_xz"], discriminator.score_xz(ctx, d, discriminator.joint(ctx, d, f, h)));
 }
 
 }  // namespace
 
 int64_t sample(const Session& session, const SampleOptions& options) {
-  const Matrix z = options.z.empty() ? prior_matrix(session, options.seed, options.count) : read_latents(session, options.z);
+  const Matrix z = options.z.empty() ? prior_matrix(session, options.seed, options.count)
+                                     : read_latents(session, options.z);
   return generate_all(session, z, options.out);
 }
 
@@ -142,7 +155,9 @@ int64_t interpolate(const Session& session, const InterpolateOptions& options) {
   Matrix z(options.rows * options.steps, ends.columns);
   for (int64_t i = 0; i < z.rows; ++i) {
     const int64_t row = i / options.steps;
-    const float share = options.steps > 1 ? static_cast<float>(i % options.steps) / static_cast<float>(options.steps - 1) : 0;
+    const float share = options.steps > 1 ? static_cast<float>(i % options.steps) /
+                                                static_cast<float>(options.steps - 1)
+                                          : 0;
     const float *from = ends.row(2 * row), *to = ends.row(2 * row + 1);
     for (int64_t j = 0; j < z.columns; ++j) z.row(i)[j] = from[j] + share * (to[j] - from[j]);
   }
@@ -156,7 +171,8 @@ int64_t reconstruct(const Session& session, const ReconstructOptions& options) {
   const Context ctx = session.context();
   const BigBiGAN& model = session.model();
   const auto images = encoder_images(session, options.data, split_of(options.split));
-  const int64_t count = options.count == 0 ? images->size() : std::min(options.count, images->size());
+  const int64_t count =
+      options.count == 0 ? images->size() : std::min(options.count, images->size());
   ImageSink sink(session, options.out, count);
   for_batches(session, count, "reconstruct", [&](int64_t begin, int64_t end) {
     const Tensor x = images->batch(ctx, begin, end);
@@ -174,26 +190,30 @@ int64_t discriminate(const Session& session, const DiscriminateOptions& options)
   const bool at_d = images->resolution() == model.config.resolution;
   const bool encodes = options.z.empty() && model.encoder;
   if (encodes && images->resolution() != model.arch.encoder_resolution) {
-    fail(ExitCode::kUsage, "{}: images at D's resolution {}; without --z they must be at E's, {}", options.x,
-         images->resolution(), model.arch.encoder_resolution);
+    fail(ExitCode::kUsage, "{}: images at D's resolution {}; without --z they must be at E's, {}",
+         options.x, images->resolution(), model.arch.encoder_resolution);
   }
   const Matrix z = options.z.empty() ? Matrix() : read_latents(session, options.z);
   if (!options.z.empty() && z.rows != images->size()) {
-    fail(ExitCode::kBadData, "{}: {} latents for the {} images of {}", options.z, z.rows, images->size(), options.x);
+    fail(ExitCode::kBadData, "{}: {} latents for the {} images of {}", options.z, z.rows,
+         images->size(), options.x);
   }
   const PreparedWeights d = model.discriminator.prepare(ctx);
   Scores scores;
   for_batches(session, images->size(), "discriminate", [&](int64_t begin, int64_t end) {
     const Tensor x = images->batch(ctx, begin, end);
     Tensor latent;
-    if (encodes) latent = model.encoder->mean_and_stdev(ctx, (*model.encoder)(ctx, x)).first;
-    else if (z.rows > 0) latent = to_tensor(ctx, z, begin, end);
+    if (encodes)
+      latent = model.encoder->mean_and_stdev(ctx, (*model.encoder)(ctx, x)).first;
+    else if (z.rows > 0)
+      latent = to_tensor(ctx, z, begin, end);
     add_scores(model, ctx, d, at_d ? x : model.discriminator_image(ctx, x), latent, scores);
   });
   make_directories(session.vfs(), options.folder);
   for (const auto& [name, values] : scores) {
     const int64_t shape[] = {images->size()};
-    write_npy(session.vfs(), Vfs::Path(options.folder) / (name + ".npy"), DType::kF32, shape, std::as_bytes(std::span(values)));
+    write_npy(session.vfs(), Vfs::Path(options.folder) / (name + ".npy"), DType::kF32, shape,
+              std::as_bytes(std::span(values)));
   }
   return images->size();
 }

@@ -42,7 +42,8 @@ struct DiscriminateOptions {
   std::string z;                  // .npy of latents (N, z_dim); empty: the mean of E(x)
   std::string folder;             // for score_x.npy, score_z.npy, score_xz.npy, each (N) f32
 };
-// Scores of the pairs (x, z); a score that the model was trained without has no file. Returns the pairs.
+// Scores of the pairs (x, z); a score that the model was trained without has no file. Returns the
+// pairs.
 int64_t discriminate(const Session& session, const DiscriminateOptions& options);
 
 }  // namespace bigbigan

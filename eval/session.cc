@@ -35,13 +35,14 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("model", options.model, "run directory, checkpoint directory or .safetensors file")
       ->required()
       ->type_name("MODEL");
-  add_choice(app, "--weights", options.weights,
-             "live weights, or the moving averages of G and E", {"live", "ema"});
+  add_choice(app, "--weights", options.weights, "live weights, or the moving averages of G and E",
+             {"live", "ema"});
   add_choice(app, "--bn", options.bn,
              "batch norm by stored statistics (each image by itself), or those of its batch",
              {"stored", "batch"});
   add_integer(app, "-b,--batch", options.batch, "images per pass through the network", 1, 65536);
-  add_integer(app, "-j,--threads", options.threads, "CPU threads; 0: all cores it may use", 0, 1024);
+  add_integer(app, "-j,--threads", options.threads, "CPU threads; 0: all cores it may use", 0,
+              1024);
   app.add_option("--device", options.device, "cpu, or cuda[:i]")->capture_default_str();
 }
 
@@ -53,7 +54,8 @@ Session::Session(Vfs& vfs, ModelOptions options)
       ctx_(inference_context({.exec = exec_, .allocator = &allocator_},
                              options_.bn == "batch" ? BnMode::kBatch : BnMode::kStored)) {
   if (options_.device.starts_with("cuda")) {
-    fail(ExitCode::kSystem, "--device {}: this build has no CUDA backend; use --device cpu", options_.device);
+    fail(ExitCode::kSystem, "--device {}: this build has no CUDA backend; use --device cpu",
+         options_.device);
   }
   if (options_.device != "cpu") {
     fail(ExitCode::kUsage, "--device {}: expected cpu or cuda[:i]", options_.device);
@@ -65,7 +67,8 @@ Session::Session(Vfs& vfs, ModelOptions options)
 
 const Encoder& Session::encoder() const {
   if (!model().encoder) {
-    fail(ExitCode::kConfig, "{}: this model has no encoder (model.loss_z and model.loss_xz are off)",
+    fail(ExitCode::kConfig,
+         "{}: this model has no encoder (model.loss_z and model.loss_xz are off)",
          loaded_.source.string());
   }
   return *model().encoder;
@@ -82,13 +85,16 @@ std::string Session::description() const {
 
 void Progress::update(int64_t done, int64_t total) {
   const double interval = line_.on_terminal() ? 1 : 20;
-  if (StopSignals::requested()) fail(ExitCode::kStopped, "stopped on request; run it again for a result");
+  if (StopSignals::requested())
+    fail(ExitCode::kStopped, "stopped on request; run it again for a result");
   const double now = seconds_now();
   if (started_ == 0) started_ = shown_ = now;
   if (now - shown_ < interval || done == 0) return;
   shown_ = now;
-  const double left = (now - started_) / static_cast<double>(done) * static_cast<double>(total - done);
-  line_.update(fmt::format("{} {}/{} eta {}", what_, format_count(done), format_count(total), format_duration(left)));
+  const double left =
+      (now - started_) / static_cast<double>(done) * static_cast<double>(total - done);
+  line_.update(fmt::format("{} {}/{} eta {}", what_, format_count(done), format_count(total),
+                           format_duration(left)));
 }
 
 }  // namespace bigbigan

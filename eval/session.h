@@ -1,4 +1,5 @@
-// What every command that uses a model starts with: its options, the loaded weights, and where it runs.
+// What every command that uses a model starts with: its options, the loaded weights, and where it
+// runs.
 #pragma once
 
 #include <string>
@@ -16,12 +17,12 @@ class App;
 namespace bigbigan {
 
 struct ModelOptions {
-  std::string model;              // run directory, checkpoint directory or .safetensors file
-  std::string weights = "ema";    // live, ema
-  std::string bn = "stored";      // batch, stored
+  std::string model;            // run directory, checkpoint directory or .safetensors file
+  std::string weights = "ema";  // live, ema
+  std::string bn = "stored";    // batch, stored
   std::string device = "cpu";
   int64_t batch = 256;
-  int64_t threads = 0;            // 0: the cores this process may use
+  int64_t threads = 0;  // 0: the cores this process may use
 };
 // MODEL, --weights, --bn, --batch, --device, --threads.
 void add_model_options(CLI::App& app, ModelOptions& options);
@@ -33,8 +34,8 @@ struct RunSettings {
   int64_t seed = 0;
 };
 
-// A loaded model, ready for inference. Throws as load_model does, and Error{kSystem} for a device that this
-// build does not have.
+// A loaded model, ready for inference. Throws as load_model does, and Error{kSystem} for a device
+// that this build does not have.
 class Session {
  public:
   Session(Vfs& vfs, ModelOptions options);
@@ -68,8 +69,8 @@ class Session {
 // Number of threads for an option value: 0 is the cores this process may use.
 int thread_count(int64_t option);
 
-// For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and shows how far
-// the work is: every second on a terminal, seldom elsewhere.
+// For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and
+// shows how far the work is: every second on a terminal, seldom elsewhere.
 class Progress {
  public:
   explicit Progress(std::string what) : what_(std::move(what)) {}

@@ -42,15 +42,18 @@ std::vector<std::string> subcommands_of(const CLI::App& app) {
 std::vector<std::string> problems_of(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> rest = app.remaining(true), commands = subcommands_of(app);
   if (!commands.empty() && app.get_subcommands().empty()) {
-    const auto given = std::find_if(rest.begin(), rest.end(), [](const auto& a) { return !a.starts_with("-"); });
+    const auto given =
+        std::find_if(rest.begin(), rest.end(), [](const auto& a) { return !a.starts_with("-"); });
     const std::string all = fmt::format("{}", fmt::join(commands, ", "));
     if (given == rest.end()) return {"no command; there are: " + all};
-    return {fmt::format("unknown command {}{}; there are: {}", *given, did_you_mean(*given, commands), all)};
+    return {fmt::format("unknown command {}{}; there are: {}", *given,
+                        did_you_mean(*given, commands), all)};
   }
   std::vector<std::string> problems;
   for (const std::string& argument : rest) {
     const std::string name = argument.substr(0, argument.find('='));
-    problems.push_back(fmt::format("unexpected argument {}{}", argument, did_you_mean(name, flags_of(chosen(app)))));
+    problems.push_back(fmt::format("unexpected argument {}{}", argument,
+                                   did_you_mean(name, flags_of(chosen(app)))));
   }
   const bool is_told = !rest.empty() && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
   if (!is_told) problems.emplace_back(error.what());
@@ -74,7 +77,8 @@ CLI::Validator in_range(int64_t min, int64_t max) {
   const auto validate = [=](const std::string& text) -> std::string {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool good = error == std::errc() && end == text.data() + text.size() && min <= value && value <= max;
+    const bool good =
+        error == std::errc() && end == text.data() + text.size() && min <= value && value <= max;
     return good ? "" : fmt::format("is {}, expected {}", text, expected);
   };
   return CLI::Validator(validate, "", "range");
@@ -122,7 +126,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& va
                         const std::string& help, const std::vector<std::string>& choices) {
   const auto validate = [choices](const std::string& text) -> std::string {
     if (std::find(choices.begin(), choices.end(), text) != choices.end()) return "";
-    return fmt::format("is {}, expected {}{}", text, fmt::join(choices, " or "), did_you_mean(text, choices));
+    return fmt::format("is {}, expected {}{}", text, fmt::join(choices, " or "),
+                       did_you_mean(text, choices));
   };
   return app.add_option(names, value, help)
       ->check(CLI::Validator(validate, "", "choice"))

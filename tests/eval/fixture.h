@@ -1,5 +1,5 @@
-// What the tests of evaluation share: a small random model as a run directory, a small data set, and the
-// programs themselves.
+// What the tests of evaluation share: a small random model as a run directory, a small data set,
+// and the programs themselves.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -13,8 +13,8 @@
 
 namespace bigbigan {
 
-// The smallest model of 32x32 gray images; initialised from seed 3, with running statistics that are not
-// those of a new model.
+// The smallest model of 32x32 gray images; initialised from seed 3, with running statistics that
+// are not those of a new model.
 inline constexpr const char* kTinyConfig = R"toml(
 [model]
 resolution = 32
@@ -38,7 +38,8 @@ batch = 4
 inline constexpr int64_t kTinyFeatures = 12, kTinyLatent = 8;
 inline constexpr int64_t kTrainImages = 60, kTestImages = 21, kClasses = 3;
 
-// RUN with config.toml and the checkpoint step-00000007, whose averages differ from its live weights.
+// RUN with config.toml and the checkpoint step-00000007, whose averages differ from its live
+// weights.
 class TinyRun {
  public:
   TinyRun();
@@ -55,7 +56,8 @@ class TinyRun {
   ScratchFolder folder_;
 };
 
-// IDX files of kTrainImages and kTestImages images of 8x8 in kClasses classes that differ in brightness.
+// IDX files of kTrainImages and kTestImages images of 8x8 in kClasses classes that differ in
+// brightness.
 void write_tiny_data(const Vfs::Path& folder);
 
 // Runs a program of the build with arguments (a shell's words); its exit code and what it printed.

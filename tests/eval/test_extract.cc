@@ -11,7 +11,11 @@ namespace bigbigan {
 namespace {
 
 ExtractOptions to(const Vfs::Path& folder, std::vector<std::string> outputs = {kAvePool}) {
-  return {.outputs = std::move(outputs), .data = "", .feature_stats = "", .split = "train", .folder = folder};
+  return {.outputs = std::move(outputs),
+          .data = "",
+          .feature_stats = "",
+          .split = "train",
+          .folder = folder};
 }
 
 std::vector<std::byte> data_of(Vfs& vfs, const Vfs::Path& path) { return read_npy(vfs, path).data; }
@@ -20,7 +24,9 @@ std::vector<std::byte> data_of(Vfs& vfs, const Vfs::Path& path) { return read_np
 void write_images(TinyRun& tiny, const Vfs::Path& path, DType dtype) {
   HostAllocator allocator;
   const Context ctx{.exec = CpuExec{}, .allocator = &allocator};
-  const auto images = open_images(tiny.vfs, {.path = tiny.data().string(), .split = ImageSplit::kTrain, .resolution = 32, .channels = 1});
+  const auto images = open_images(
+      tiny.vfs,
+      {.path = tiny.data().string(), .split = ImageSplit::kTrain, .resolution = 32, .channels = 1});
   const Tensor x = images->batch(ctx, 0, images->size());
   const int64_t shape[] = {images->size(), 32, 32, 1};
   std::vector<std::byte> bytes(x.elems() * size_of(dtype));
@@ -40,9 +46,11 @@ TEST_CASE("features do not depend on batch size or threads", "[eval][extract]") 
   TinyRun tiny;
   extract(tiny.session({.batch = 60, .threads = 1}), to(tiny.path("a")));
   extract(tiny.session({.batch = 7, .threads = 3}), to(tiny.path("b")));
-  REQUIRE(data_of(tiny.vfs, tiny.path("a/features.npy")) == data_of(tiny.vfs, tiny.path("b/features.npy")));
+  REQUIRE(data_of(tiny.vfs, tiny.path("a/features.npy")) ==
+          data_of(tiny.vfs, tiny.path("b/features.npy")));
   extract(tiny.session({.bn = "batch", .batch = 60}), to(tiny.path("c")));
-  REQUIRE(data_of(tiny.vfs, tiny.path("a/features.npy")) != data_of(tiny.vfs, tiny.path("c/features.npy")));
+  REQUIRE(data_of(tiny.vfs, tiny.path("a/features.npy")) !=
+          data_of(tiny.vfs, tiny.path("c/features.npy")));
 }
 
 TEST_CASE("shards put together are the whole", "[eval][extract]") {
@@ -55,7 +63,8 @@ TEST_CASE("shards put together are the whole", "[eval][extract]") {
     options.shards = 7;
     extract(session, options);
   }
-  const LabelledFeatures whole = read_features(tiny.vfs, tiny.path("whole")), parts = read_features(tiny.vfs, tiny.path("parts"));
+  const LabelledFeatures whole = read_features(tiny.vfs, tiny.path("whole")),
+                         parts = read_features(tiny.vfs, tiny.path("parts"));
   REQUIRE(parts.x.values == whole.x.values);
   REQUIRE(parts.labels == whole.labels);
   const FeatureStats a = read_stats(CpuExec{}, tiny.vfs, tiny.path("whole"), kTinyFeatures);
@@ -78,7 +87,8 @@ TEST_CASE("labels and index follow the data set", "[eval][extract]") {
   REQUIRE(std::count(index.begin(), index.end(), '\n') == 13);
   for (size_t i = 0; i < held.size(); ++i) {
     REQUIRE(features.labels[i] == held[i] * 7 % kClasses);
-    const std::string line = std::to_string(i) + "\t" + tiny.data().string() + "/train:" + std::to_string(held[i]) + "\t" +
+    const std::string line = std::to_string(i) + "\t" + tiny.data().string() +
+                             "/train:" + std::to_string(held[i]) + "\t" +
                              std::to_string(features.labels[i]) + "\t32\t32\tok\n";
     REQUIRE_THAT(index, Catch::Contains(line));
   }
@@ -94,14 +104,17 @@ TEST_CASE("arrays of images are used as they are", "[eval][extract]") {
   ExtractOptions options = to(tiny.path("array"));
   options.data = file.string();
   extract(session, options);
-  REQUIRE(data_of(tiny.vfs, tiny.path("array/features.npy")) == data_of(tiny.vfs, tiny.path("idx/features.npy")));
+  REQUIRE(data_of(tiny.vfs, tiny.path("array/features.npy")) ==
+          data_of(tiny.vfs, tiny.path("idx/features.npy")));
   REQUIRE(read_features(tiny.vfs, tiny.path("array")).labels == Labels(kTrainImages, -1));
 }
 
 TEST_CASE("arrays outside [-1, 1], of other sizes or types are refused", "[eval][extract]") {
   TinyRun tiny;
   const Vfs::Path file = tiny.path("x.npy");
-  const auto open = [&] { open_images(tiny.vfs, {.path = file.string(), .resolution = 32, .channels = 1}); };
+  const auto open = [&] {
+    open_images(tiny.vfs, {.path = file.string(), .resolution = 32, .channels = 1});
+  };
   std::vector<float> values(2 * 32 * 32, 0.5f);
   const int64_t shape[] = {2, 32, 32, 1}, channels[] = {1, 32, 32, 2};
   const auto write = [&](std::span<const int64_t> dims) {
@@ -137,7 +150,8 @@ TEST_CASE("BN+CReLU is the rectified normalised feature and its negative", "[eva
   for (int64_t j = 0; j < kTinyFeatures; ++j) {
     double mean = 0, variance = 0;
     for (int64_t i = 0; i < train.rows; ++i) mean += train.row(i)[j] / double(train.rows);
-    for (int64_t i = 0; i < train.rows; ++i) variance += std::pow(train.row(i)[j] - mean, 2) / double(train.rows);
+    for (int64_t i = 0; i < train.rows; ++i)
+      variance += std::pow(train.row(i)[j] - mean, 2) / double(train.rows);
     for (int64_t i = 0; i < a.rows; ++i) {
       const double normalised = (a.row(i)[j] - mean) / std::sqrt(variance + kEps);
       REQUIRE(h.row(i)[j] == Approx(std::max(normalised, 0.0)).margin(1e-5));
@@ -156,10 +170,18 @@ TEST_CASE("z_sample is mean and deviation with noise of the image's index", "[ev
     return read_matrix(tiny.vfs, tiny.path(name) / "z_sample.npy");
   };
   const Matrix a = sample("a", 60, 5), b = sample("b", 9, 5), c = sample("c", 60, 6);
+  ExtractOptions last_third = to(tiny.path("shard"), {"z_sample"});
+  last_third.seed = 5;
+  last_third.shard = 2;
+  last_third.shards = 3;
+  extract(tiny.session(), last_third);
+  const Matrix shard = read_matrix(tiny.vfs, tiny.path("shard/features_2.npy"));
+  REQUIRE(shard.values == std::vector<float>(a.row(40), a.row(60)));
   REQUIRE(a.columns == kTinyLatent);
   REQUIRE(a.values == b.values);
   REQUIRE(a.values != c.values);
-  const Matrix mean = read_matrix(tiny.vfs, tiny.path("a/z_mean.npy")), stdev = read_matrix(tiny.vfs, tiny.path("a/z_stdev.npy"));
+  const Matrix mean = read_matrix(tiny.vfs, tiny.path("a/z_mean.npy")),
+               stdev = read_matrix(tiny.vfs, tiny.path("a/z_stdev.npy"));
   double sum = 0, squares = 0;
   for (size_t i = 0; i < a.values.size(); ++i) {
     REQUIRE(stdev.values[i] > 0);
@@ -167,7 +189,8 @@ TEST_CASE("z_sample is mean and deviation with noise of the image's index", "[ev
     sum += noise;
     squares += noise * noise;
   }
-  const auto n = static_cast<double>(a.values.size());  // 480: the mean's deviation is 0.046, the variance's 0.065
+  const auto n = static_cast<double>(
+      a.values.size());  // 480: the mean's deviation is 0.046, the variance's 0.065
   REQUIRE(std::abs(sum / n) < 0.2);
   REQUIRE(squares / n == Approx(1).margin(0.3));
 }
@@ -176,10 +199,12 @@ TEST_CASE("averaged and live weights give different features", "[eval][extract]"
   TinyRun tiny;
   extract(tiny.session({.weights = "ema"}), to(tiny.path("ema")));
   extract(tiny.session({.weights = "live"}), to(tiny.path("live")));
-  REQUIRE(data_of(tiny.vfs, tiny.path("ema/features.npy")) != data_of(tiny.vfs, tiny.path("live/features.npy")));
+  REQUIRE(data_of(tiny.vfs, tiny.path("ema/features.npy")) !=
+          data_of(tiny.vfs, tiny.path("live/features.npy")));
 }
 
-TEST_CASE("the untrained encoder has the seed's weights and the averages of batch statistics", "[eval][compare]") {
+TEST_CASE("the untrained encoder has the seed's weights and the averages of batch statistics",
+          "[eval][compare]") {
   TinyRun tiny;
   const Session session = tiny.session({.weights = "live"});
   const auto images = encoder_images(session, "", ImageSplit::kTrain);
@@ -188,10 +213,13 @@ TEST_CASE("the untrained encoder has the seed's weights and the averages of batc
   const Tensor mine = untrained->e_store.value, live = session.model().e_store.value;
   REQUIRE(std::equal(mine.as<float>(), mine.as<float>() + mine.elems(), live.as<float>()));
   // The 60 images are one batch: its statistics are the standing ones, and so are the features.
-  const Context batch = inference_context(session.context(), BnMode::kBatch), stored = inference_context(session.context(), BnMode::kStored);
+  const Context batch = inference_context(session.context(), BnMode::kBatch),
+                stored = inference_context(session.context(), BnMode::kStored);
   const Tensor x = images->batch(batch, 0, images->size());
-  const Tensor a = (*untrained->encoder)(batch, x).avepool.value, b = (*untrained->encoder)(stored, x).avepool.value;
-  for (int64_t i = 0; i < a.elems(); ++i) REQUIRE(a.as<float>()[i] == Approx(b.as<float>()[i]).margin(1e-4));
+  const Tensor a = (*untrained->encoder)(batch, x).avepool.value,
+               b = (*untrained->encoder)(stored, x).avepool.value;
+  for (int64_t i = 0; i < a.elems(); ++i)
+    REQUIRE(a.as<float>()[i] == Approx(b.as<float>()[i]).margin(1e-4));
 }
 
 TEST_CASE("comparisons use the split's images and need labels", "[eval][compare]") {
@@ -206,7 +234,8 @@ TEST_CASE("comparisons use the split's images and need labels", "[eval][compare]
     REQUIRE(set.test.x.rows == 12);
     REQUIRE(set.test.labels.size() == 12);
   });
-  REQUIRE(rows == std::vector<std::string>{"trained avepool_feat 12", "trained bn_crelu_feat 24", "untrained avepool_feat 12",
+  REQUIRE(rows == std::vector<std::string>{"trained avepool_feat 12", "trained bn_crelu_feat 24",
+                                           "untrained avepool_feat 12",
                                            "untrained bn_crelu_feat 24", "pixels raw_pixels 64"});
   REQUIRE(class_count({0, 1}, {4}) == 5);
   require_error([] { class_count({0, -1}, {0}); }, ExitCode::kBadData, {"no label"});

@@ -8,7 +8,8 @@
 namespace bigbigan {
 namespace {
 
-void write_idx(const Vfs::Path& path, std::initializer_list<uint8_t> shape, const std::string& data) {
+void write_idx(const Vfs::Path& path, std::initializer_list<uint8_t> shape,
+               const std::string& data) {
   std::string file = {'\0', '\0', '\x08', static_cast<char>(shape.size())};
   for (const uint8_t size : shape) file += {'\0', '\0', '\0', static_cast<char>(size)};
   write_raw(path, file + data);
@@ -24,7 +25,8 @@ void write_split(const Vfs::Path& folder, const std::string& prefix, int64_t cou
       pixels += static_cast<char>(40 + 80 * label + (i * 31 + p * 17) % 40);
     }
   }
-  write_idx(folder / (prefix + "-images-idx3-ubyte"), {static_cast<uint8_t>(count), kSide, kSide}, pixels);
+  write_idx(folder / (prefix + "-images-idx3-ubyte"), {static_cast<uint8_t>(count), kSide, kSide},
+            pixels);
   write_idx(folder / (prefix + "-labels-idx1-ubyte"), {static_cast<uint8_t>(count)}, labels);
 }
 
@@ -36,16 +38,19 @@ void disturb_statistics(BigBiGAN& model) {
       const Tensor values = store->of(entry, false);
       const bool is_mean = entry.name.ends_with("running_mean");
       for (int64_t i = 0; i < values.elems(); ++i) {
-        values.as<float>()[i] = is_mean ? 0.02f * static_cast<float>(i % 5 - 2) : 0.3f + 0.1f * static_cast<float>(i % 5);
+        values.as<float>()[i] = is_mean ? 0.02f * static_cast<float>(i % 5 - 2)
+                                        : 0.3f + 0.1f * static_cast<float>(i % 5);
       }
     }
   }
 }
 
-CheckpointFile weights_file(const char* name, BigBiGAN& model, WeightSet set, const std::string& config) {
+CheckpointFile weights_file(const char* name, BigBiGAN& model, WeightSet set,
+                            const std::string& config) {
   return {name, [&model, set, config](WritableFile& file) {
             const ExportedWeights weights = export_weights(model, set);
-            write_safetensors(file, weights.tensors, {{"format", "bigbigan"}, {"step", "7"}, {"config", config}});
+            write_safetensors(file, weights.tensors,
+                              {{"format", "bigbigan"}, {"step", "7"}, {"config", config}});
           }};
 }
 
@@ -83,8 +88,8 @@ TinyRun::TinyRun() {
 ProgramResult run_program_of_build(const std::string& program, const std::string& arguments) {
   const ScratchFolder folder;
   const auto out = folder / "out", err = folder / "err";
-  const std::string command = std::string(BIGBIGAN_BINARY_DIR) + "/eval/" + program + " " + arguments + " > " +
-                              out.string() + " 2> " + err.string();
+  const std::string command = std::string(BIGBIGAN_BINARY_DIR) + "/eval/" + program + " " +
+                              arguments + " > " + out.string() + " 2> " + err.string();
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_raw(out), read_raw(err)};
 }

@@ -26,7 +26,8 @@ double distance(const Matrix& a, int64_t i, const Matrix& b, int64_t j, Metric m
   }
   if (metric != Metric::kL1) norm_a = std::sqrt(norm_a), norm_b = std::sqrt(norm_b);
   for (int64_t c = 0; c < a.columns; ++c) {
-    const double x = norm_a > 0 ? a.row(i)[c] / norm_a : 0, y = norm_b > 0 ? b.row(j)[c] / norm_b : 0;
+    const double x = norm_a > 0 ? a.row(i)[c] / norm_a : 0,
+                 y = norm_b > 0 ? b.row(j)[c] / norm_b : 0;
     if (metric == Metric::kL1) result += std::abs(x - y);
     if (metric == Metric::kL2) result += (x - y) * (x - y);
     if (metric == Metric::kCosine) result -= x * y;
@@ -34,8 +35,8 @@ double distance(const Matrix& a, int64_t i, const Matrix& b, int64_t j, Metric m
   return metric == Metric::kCosine ? 1 + result : result;
 }
 
-// Requires that `found` is an ascending list of the k nearest: each as near as the naive one of its rank, to
-// f32 rounding, and none twice.
+// Requires that `found` is an ascending list of the k nearest: each as near as the naive one of its
+// rank, to f32 rounding, and none twice.
 void require_nearest(const Matrix& train, const Matrix& test, Metric metric, int64_t k) {
   const std::vector<int32_t> found = nearest(CpuExec{}, train, test, metric, k);
   REQUIRE(static_cast<int64_t>(found.size()) == test.rows * k);
@@ -59,8 +60,9 @@ void require_nearest(const Matrix& train, const Matrix& test, Metric metric, int
 TEST_CASE("neighbours are those of a naive loop", "[eval][knn]") {
   // Around the tiles' sizes: 64 queries, 512 training rows, 8 rows to a group.
   const int64_t columns = GENERATE(1, 9);
-  const auto [test_rows, train_rows] = GENERATE(std::pair<int64_t, int64_t>{1, 1}, std::pair<int64_t, int64_t>{67, 1031},
-                                                std::pair<int64_t, int64_t>{64, 512}, std::pair<int64_t, int64_t>{3, 513});
+  const auto [test_rows, train_rows] =
+      GENERATE(std::pair<int64_t, int64_t>{1, 1}, std::pair<int64_t, int64_t>{67, 1031},
+               std::pair<int64_t, int64_t>{64, 512}, std::pair<int64_t, int64_t>{3, 513});
   const Metric metric = GENERATE(Metric::kL1, Metric::kL2, Metric::kCosine);
   Matrix train = random_matrix(train_rows, columns, 1), test = random_matrix(test_rows, columns, 2);
   std::fill_n(train.row(0), columns, 0.0f);  // a zero vector has no direction
@@ -72,7 +74,8 @@ TEST_CASE("neighbours at equal distance come in the order of their rows", "[eval
   const Metric metric = GENERATE(Metric::kL1, Metric::kL2, Metric::kCosine);
   const Matrix base = random_matrix(2, 5, 3);
   Matrix train(1100, 5);
-  for (int64_t i = 0; i < train.rows; ++i) std::copy_n(base.row(i % 7 == 3 ? 0 : 1), 5, train.row(i));
+  for (int64_t i = 0; i < train.rows; ++i)
+    std::copy_n(base.row(i % 7 == 3 ? 0 : 1), 5, train.row(i));
   Matrix test(1, 5);
   std::copy_n(base.row(0), 5, test.row(0));
   const std::vector<int32_t> found = nearest(CpuExec{}, train, test, metric, 100);
@@ -83,7 +86,8 @@ TEST_CASE("neighbours do not depend on the number of threads", "[eval][knn]") {
   const Metric metric = GENERATE(Metric::kL1, Metric::kL2);
   const Matrix train = random_matrix(700, 11, 4), test = random_matrix(200, 11, 5);
   ThreadPool three(3);
-  REQUIRE(nearest(CpuExec{}, train, test, metric, 25) == nearest(CpuExec{&three}, train, test, metric, 25));
+  REQUIRE(nearest(CpuExec{}, train, test, metric, 25) ==
+          nearest(CpuExec{&three}, train, test, metric, 25));
 }
 
 TEST_CASE("votes count equally, and ties go to the class of the nearest", "[eval][knn]") {
@@ -100,7 +104,8 @@ TEST_CASE("votes count equally, and ties go to the class of the nearest", "[eval
     test.labels = {label};
     return knn_accuracy(CpuExec{}, train, test, 3, Metric::kCosine, ks);
   };
-  // k=1: class 2. k=2: 2 and 1, the nearer. k=3: class 1. k=5: two of 1 and of 0, 1 is nearer. k=50: all five.
+  // k=1: class 2. k=2: 2 and 1, the nearer. k=3: class 1. k=5: two of 1 and of 0, 1 is nearer.
+  // k=50: all five.
   REQUIRE(right_for(2) == std::vector<double>{1, 1, 0, 0, 0});
   REQUIRE(right_for(1) == std::vector<double>{0, 0, 1, 1, 1});
   REQUIRE(right_for(0) == std::vector<double>{0, 0, 0, 0, 0});
