@@ -20,6 +20,10 @@ struct Points {
   std::vector<double> x, y;
 };
 
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 // At most kMostPoints points: means of equal runs.
 Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   const size_t run = (x.size() + kMostPoints - 1) / kMostPoints;
@@ -27,8 +31,7 @@ Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   for (size_t begin = 0; run > 0 && begin < x.size(); begin += run) {
     const size_t end = std::min(x.size(), begin + run);
     const auto mean = [&](const std::vector<double>& v) {
-      return std::accumulate(v.begin() + begin, v.begin() + end, 0.0) /
-             static_cast<double>(end - begin);
+      return mean_of({v.begin() + begin, v.begin() + end});
     };
     out.x.push_back(mean(x));
     out.y.push_back(mean(y));
@@ -36,20 +39,31 @@ Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
   return out;
 }
 
-// Mean over a window of a twentieth of the points around each, of those that are finite.
-std::vector<double> running_mean(const std::vector<double>& y) {
+double quantile(std::vector<double> values, double q) {
+  const auto at = static_cast<int64_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[at];
+}
+
+// reduce(values) over a window of a twentieth of the points around each, of those that are finite.
+template <class Reduce>
+std::vector<double> windowed(const std::vector<double>& y, const Reduce& reduce) {
   const auto n = static_cast<int64_t>(y.size()), reach = std::max<int64_t>(1, n / 40);
   std::vector<double> out;
   for (int64_t i = 0; i < n; ++i) {
-    double sum = 0, count = 0;
+    std::vector<double> window;
     for (int64_t j = std::max<int64_t>(0, i - reach); j <= std::min(n - 1, i + reach); ++j) {
-      if (!std::isfinite(y[j])) continue;
-      sum += y[j];
-      ++count;
+      if (std::isfinite(y[j])) window.push_back(y[j]);
     }
-    out.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
+    out.push_back(window.empty() ? std::numeric_limits<double>::quiet_NaN() : reduce(window));
   }
   return out;
+}
+
+// Running medians, which a spike does not move, and the running mean of those, for a smooth line.
+std::vector<double> smoothed(const std::vector<double>& y) {
+  const auto median = [](const std::vector<double>& values) { return quantile(values, 0.5); };
+  return windowed(windowed(y, median), mean_of);
 }
 
 struct Range {
@@ -57,17 +71,11 @@ struct Range {
   [[nodiscard]] double share(double value) const { return (value - low) / (high - low); }
 };
 
-double quantile(std::vector<double> values, double q) {
-  const auto at = static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5);
-  std::nth_element(values.begin(), values.begin() + at, values.end());
-  return values[at];
-}
-
 // A series as it is drawn: y in axis units (log10 where the scale is logarithmic).
 struct Drawn {
   const Series* series = nullptr;
   Points points;
-  std::vector<double> mean;
+  std::vector<double> smooth;
 };
 
 Drawn drawn(const Chart& chart, const Series& series) {
@@ -76,7 +84,7 @@ Drawn drawn(const Chart& chart, const Series& series) {
     for (double& y : d.points.y)
       y = y > 0 ? std::log10(y) : std::numeric_limits<double>::quiet_NaN();
   }
-  d.mean = chart.markers ? d.points.y : running_mean(d.points.y);
+  d.smooth = chart.markers ? d.points.y : smoothed(d.points.y);
   return d;
 }
 
@@ -91,7 +99,7 @@ Range y_range(const Chart& chart, const std::vector<Drawn>& all) {
     for (const double v : d.points.y) {
       if (std::isfinite(v)) values.push_back(v);
     }
-    for (const double v : d.mean) {
+    for (const double v : d.smooth) {
       if (std::isfinite(v)) include(v);
     }
   }
@@ -221,7 +229,7 @@ std::string tick_text(double value) {
   const double size = std::abs(value);
   if (size < 1e-12) return "0";
   if (size >= 1e6) return fmt::format("{:.4g}M", value / 1e6);
-  if (size >= 1e4) return fmt::format("{:.4g}k", value / 1e3);
+  if (size >= 1e3) return fmt::format("{:.4g}k", value / 1e3);
   return fmt::format("{:.3g}", value);
 }
 
@@ -235,7 +243,7 @@ std::string chart_figure(const Chart& chart) {
         fmt::format("s{}{}", d.series->color, d.series->dashed ? " dash" : "");
     if (!chart.markers)
       lines += path(frame, d.points.x, d.points.y, fmt::format("faint s{}", d.series->color));
-    lines += path(frame, d.points.x, d.mean, "line " + color);
+    lines += path(frame, d.points.x, d.smooth, "line " + color);
     if (chart.markers) lines += dots(frame, d);
   }
   const std::string note =

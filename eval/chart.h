@@ -19,11 +19,11 @@ struct Chart {
   std::vector<Series> series;
   bool log_scale = false;  // of y; values <= 0 are gaps
   bool from_zero = false;  // the y axis includes 0
-  bool markers = false;    // a dot for each value instead of a running mean over faint values
+  bool markers = false;    // a dot for each value instead of a running median over faint values
 };
 
 // <figure> with title, legend and drawing. A faint line shows all values, a strong one their
-// running mean; the y axis spans the running means and the middle 98 % of all values.
+// running median; the y axis spans the running medians and the middle 98 % of all values.
 std::string chart_figure(const Chart& chart);
 
 // Round values that divide [low, high] into about `count` steps of 1, 2 or 5 times a power of ten.

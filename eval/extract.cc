@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/io/npy.h"
@@ -16,6 +17,12 @@ void store_rows(const Tensor& part, Matrix& whole, int64_t first) {
   check(part.shape()[1] == whole.columns, "extract: {} columns into {}", part.shape()[1],
         whole.columns);
   std::memcpy(whole.row(first), part.as<float>(), part.view().bytes());
+  const auto begin = whole.values.begin() + first * whole.columns, end = begin + part.elems();
+  const auto bad = std::find_if_not(begin, end, [](float v) { return std::isfinite(v); });
+  if (bad == end) return;
+  fail(ExitCode::kNumerical,
+       "the encoder's output for image {} is {}: this checkpoint is not usable",
+       first + (bad - begin) / whole.columns, *bad);
 }
 
 std::string field(std::string text) {

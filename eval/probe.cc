@@ -195,10 +195,11 @@ std::vector<float> to_floats(const std::vector<double>& values) {
 std::pair<double, LinearClassifier> choose_penalty(const CpuExec& ex, const LabelledFeatures& fit,
                                                    const LabelledFeatures& validation,
                                                    LinearClassifier start) {
+  constexpr double kTolerance = 3e-3;  // tells penalties apart; a tenth of the iterations
   double best = 0, best_top1 = -1;
   LinearClassifier winner;
   for (const double l2 : kPenalties) {
-    start = fit_classifier(ex, fit, start, {.l2 = l2}).classifier;
+    start = fit_classifier(ex, fit, start, {.l2 = l2, .tolerance = kTolerance}).classifier;
     const double top1 = accuracy(ex, validation, start).top1;
     if (top1 <= best_top1) continue;
     best = l2;

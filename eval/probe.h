@@ -61,7 +61,7 @@ struct ProbeResult {
 };
 // Standardises, chooses l2 from kPenalties by accuracy on a sixth of the training rows held out,
 // fits all training rows with it, and scores the test rows. Every label is in [0, classes).
-inline constexpr double kPenalties[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5};
+inline constexpr double kPenalties[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
 ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test,
                   int64_t classes);
 

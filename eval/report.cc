@@ -15,8 +15,7 @@
 namespace bigbigan {
 namespace {
 
-// --- Summary
-// ---------------------------------------------------------------------------------------------------
+// --- Summary ---
 
 double median(std::vector<double> values) {
   if (values.empty()) return std::nan("");
@@ -58,8 +57,8 @@ std::string summary(const RunData& run) {
   text += tile(count_text(number_of(last, "step")), fmt::format("steps of batch {}", run.batch));
   text += tile(count_text(number_of(last, "images")), "images seen");
   text += tile(std::isfinite(seconds) ? format_duration(seconds) : "–", "of training");
-  text += tile(count_text(median(column(run.stats, "img_per_s"))), "images per second (median)");
-  text += tile(millions(parameters), fmt::format("parameters, {} in E", millions(encoder)));
+  text += tile(count_text(median(column(run.stats, "img_per_s"))), "images/s (median)");
+  text += tile(millions(parameters), fmt::format("parameters (E {})", millions(encoder)));
   text += tile(std::isfinite(memory) ? fmt::format("{:.2f} GiB", memory / (1 << 30)) : "–",
                "memory at most");
   return text + "</div>\n";
@@ -67,17 +66,16 @@ std::string summary(const RunData& run) {
 
 std::string header(const RunData& run) {
   return fmt::format(
-      "<h1>BigBiGAN run <i>{}</i></h1>\n<p class=\"lead\">{}×{} images of {}; z of {} numbers; "
-      "encoder {}; "
-      "{} update{} of D for each of G and E; learning rates G {:g}, D {:g}, E {:g}; moving average "
-      "{:g}; seed {}.</p>\n",
+      "<h1>BigBiGAN run <i>{}</i></h1>\n<p class=\"lead\">{}×{} images of {}. Latents of {} "
+      "numbers, "
+      "encoder {}, {} update{} of D for each of E and G. Learning rates: G {:g}, D {:g}, E {:g}; "
+      "moving average {:g}; seed {}.</p>\n",
       html_escape(run.name), run.model.resolution, run.model.resolution, html_escape(run.data_path),
       run.model.z_dim, html_escape(run.model.encoder), run.d_steps, run.d_steps == 1 ? "" : "s",
       run.g_lr, run.d_lr, run.e_lr, run.ema_decay, run.seed);
 }
 
-// --- Metrics
-// ---------------------------------------------------------------------------------------------------
+// --- Metrics ---
 
 // The last line for each combination of `keys`, in order of first appearance.
 std::vector<FlatJson> latest(const std::vector<FlatJson>& lines,
@@ -117,16 +115,17 @@ std::string protocols(const std::vector<FlatJson>& rows) {
 }
 
 std::string row_start(const FlatJson& row, bool is_best) {
+  const bool has_step = text_of(row, "encoder") == "trained";
   return fmt::format(
       "<tr{}><td>{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td>",
       is_best ? " class=\"best\"" : "", html_escape(text_of(row, "encoder")),
       html_escape(text_of(row, "feature")), text_of(row, "dims"),
-      html_escape(text_of(row, "split")), count_text(number_of(row, "step")));
+      html_escape(text_of(row, "split")), has_step ? count_text(number_of(row, "step")) : "–");
 }
 
 constexpr const char* kRowHead =
-    "<th>encoder</th><th>feature</th><th class=\"n\">dims</th><th>split</th><th "
-    "class=\"n\">step</th>";
+    "<th>encoder</th><th>feature</th><th class=\"n\">dims</th><th>split</th>"
+    "<th class=\"n\">step</th>";
 
 // The row of the trained encoder with the largest value of `key`, or none.
 const FlatJson* best_row(const std::vector<FlatJson>& rows, const std::string& key) {
@@ -146,7 +145,7 @@ std::string probe_table(const RunData& run) {
       "<div class=\"card\"><figcaption><b>Linear probe</b>: multinomial logistic regression on "
       "frozen features</figcaption>\n<table><tr>";
   text += std::string(kRowHead) +
-          "<th>top-1</th><th class=\"n\">top-5 %</th><th class=\"n\">l2</th></tr>\n";
+          "<th class=\"wide\">top-1</th><th class=\"n\">top-5 %</th><th class=\"n\">l2</th></tr>\n";
   for (const FlatJson& row : rows) {
     text += row_start(row, &row == best) +
             fmt::format(
@@ -164,7 +163,8 @@ std::string knn_table(const RunData& run) {
       "<div class=\"card\"><figcaption><b>k nearest neighbours</b>: exact, on normalised "
       "features</figcaption>\n<table><tr>";
   text += std::string(kRowHead) +
-          "<th>distance</th><th class=\"n\">k=1 %</th><th class=\"n\">k=5 %</th><th>k=25</th><th "
+          "<th>distance</th><th class=\"n\">k=1 %</th><th class=\"n\">k=5 %</th><th "
+          "class=\"wide\">k=25</th><th "
           "class=\"n\">k=50 %</th></tr>\n";
   for (const FlatJson& row : rows) {
     text +=
@@ -211,8 +211,7 @@ std::string metrics(const RunData& run) {
          tables + probe_history(run);
 }
 
-// --- Pictures
-// --------------------------------------------------------------------------------------------------
+// --- Pictures ---
 
 std::string picture(Vfs& vfs, const Vfs::Path& path, const std::string& caption) {
   constexpr int64_t kMaxBytes = 64 << 20;
@@ -251,7 +250,7 @@ std::string samples(Vfs& vfs, const RunData& run) {
       "<h2>Samples</h2>\n<p class=\"lead\">G(z) with averaged weights; the latents are the same at "
       "every step.</p>\n<div class=\"grid2\">\n";
   if (run.reals) text += picture(vfs, *run.reals, "<b>Training images</b>");
-  text += picture(vfs, run.samples.back().path, step_caption("Samples", run.samples.back().step));
+  text += picture(vfs, run.samples.back().path, step_caption("Samples,", run.samples.back().step));
   return text + "</div>\n" + strip(vfs, run.samples);
 }
 
@@ -263,13 +262,12 @@ std::string reconstructions(Vfs& vfs, const RunData& run) {
   const auto& all = run.reconstructions;
   for (const RunPicture& p : spread(all, 2)) {
     text += picture(vfs, p.path,
-                    step_caption(&p == &all.front() ? "Start," : "Reconstructions", p.step));
+                    step_caption(p.step == 0 ? "Before training," : "Reconstructions,", p.step));
   }
   return text + "</div>\n" + strip(vfs, all);
 }
 
-// --- Curves
-// ----------------------------------------------------------------------------------------------------
+// --- Curves ---
 
 Series series_of(const RunData& run, const std::string& key, const std::string& name, int color,
                  bool dashed = false) {
@@ -300,8 +298,8 @@ std::string score_chart(const RunData& run, const std::string& score, const std:
 std::string curves(const RunData& run) {
   if (run.stats.size() < 2) return "";
   std::string text =
-      "<h2>Curves</h2>\n<p class=\"lead\">Faint: every logged value; strong: running mean. Axes "
-      "cover the means and the middle "
+      "<h2>Curves</h2>\n<p class=\"lead\">Faint: every logged value; strong: running median. Axes "
+      "cover the medians and the middle "
       "98 % of the values.</p>\n<div class=\"grid2\">\n";
   text += curve(
       {.title = "Losses",

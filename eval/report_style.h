@@ -23,20 +23,22 @@ p { margin: 4px 0 14px; }
 .tile, .card, .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: 12px 16px; }
 .tile b { display: block; font-size: 23px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.tile span { font-size: 13px; }
+.tile span { font-size: 13px; white-space: nowrap; }
 .card { padding: 16px 18px; margin-top: 12px; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 500; color: var(--soft); font-size: 13px; }
 th, td { padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 th.n, td.n { text-align: right; }
-td.wide { width: 34%; min-width: 190px; }
+th.wide, td.wide { padding-left: 16px; padding-right: 20px; }
+td.wide { width: 34%; min-width: 210px; }
+td.n + td:not(.n):not(.wide), th.n + th:not(.n):not(.wide) { padding-left: 14px; }
 .meter { display: block; position: relative; height: 24px; border-radius: 5px; background: var(--page); }
 .meter i { display: block; height: 100%; border-radius: 5px; background: var(--bar); }
 .meter b { position: absolute; left: 9px; top: 0; line-height: 24px; font-weight: 600; }
 tr.best .meter i { background: var(--c1); }
 tr.best .meter b { color: var(--card); }
-.grid2 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 14px; margin-top: 12px; }
+.grid2 { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(430px, 100%), 1fr)); gap: 14px; margin-top: 12px; }
 figure { margin: 0; }
 figcaption { font-size: 13px; margin-bottom: 8px; }
 figcaption b { color: var(--ink); font-weight: 600; }

@@ -174,6 +174,12 @@ void PosixVfs::make_directory(const Path& path) {
 }
 
 void PosixVfs::rename(const Path& from, const Path& to) {
+  struct stat target {};
+  const bool exists = ::lstat(to.c_str(), &target) == 0;
+  if (exists && !S_ISREG(target.st_mode) && !S_ISDIR(target.st_mode) && !S_ISLNK(target.st_mode)) {
+    fail(ExitCode::kWriteFailed,
+         "rename to {}: a device, FIFO or socket is there; it is not replaced", to.string());
+  }
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno(ExitCode::kWriteFailed, "rename to", to);
 }
 

@@ -194,6 +194,16 @@ TEST_CASE("vfs: write_file_atomic replaces a file, and leaves nothing behind whe
   REQUIRE(scratch.entries() == 2);
 }
 
+TEST_CASE("vfs: rename does not replace what is no file") {
+  ScratchFolder scratch;
+  PosixVfs vfs;
+  REQUIRE(::mkfifo((scratch / "fifo").c_str(), 0600) == 0);
+  require_error([&] { write_file_atomic(vfs, scratch / "fifo", "x"); }, ExitCode::kWriteFailed,
+                {(scratch / "fifo").string(), "FIFO"});
+  REQUIRE(fs::is_fifo(scratch / "fifo"));
+  REQUIRE(scratch.entries() == 1);
+}
+
 TEST_CASE("vfs: temporary names lie in the same directory and differ") {
   const fs::path first = temporary_beside("/x/y.bin"), second = temporary_beside("/x/y.bin");
   REQUIRE(first.parent_path() == "/x");

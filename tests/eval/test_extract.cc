@@ -170,6 +170,13 @@ TEST_CASE("z_sample is mean and deviation with noise of the image's index", "[ev
     return read_matrix(tiny.vfs, tiny.path(name) / "z_sample.npy");
   };
   const Matrix a = sample("a", 60, 5), b = sample("b", 9, 5), c = sample("c", 60, 6);
+  ExtractOptions last_third = to(tiny.path("shard"), {"z_sample"});
+  last_third.seed = 5;
+  last_third.shard = 2;
+  last_third.shards = 3;
+  extract(tiny.session(), last_third);
+  const Matrix shard = read_matrix(tiny.vfs, tiny.path("shard/features_2.npy"));
+  REQUIRE(shard.values == std::vector<float>(a.row(40), a.row(60)));
   REQUIRE(a.columns == kTinyLatent);
   REQUIRE(a.values == b.values);
   REQUIRE(a.values != c.values);

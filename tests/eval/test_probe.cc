@@ -101,7 +101,12 @@ TEST_CASE("top-1 and top-5 count ranks, equal scores by class", "[eval][probe]")
   LabelledFeatures data{Matrix(7, 1), {0, 1, 2, 3, 4, 5, 6}};
   data.x.values.assign(7, 1.0f);
   const Accuracy a = accuracy(CpuExec{}, data, classifier);
-  REQUIRE(a.top1 == Approx(1.0 / 7));  // class 6 ties with 0 and ranks second
+  REQUIRE(a.top1 == Approx(1.0 / 7));
+  data = {Matrix(1, 1), {6}};  // ties with class 0, and ranks second
+  data.x.values.assign(1, 1.0f);
+  REQUIRE(accuracy(CpuExec{}, data, classifier).top1 == 0);
+  data.labels = {0};
+  REQUIRE(accuracy(CpuExec{}, data, classifier).top1 == 1);
   REQUIRE(a.top5 == Approx(5.0 / 7));  // in order: 0 6 1 2 3 | 4 5
 }
 
