@@ -185,6 +185,14 @@ std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matri
   return result;
 }
 
+bool l2_ranks_as_cosine(const Matrix& train) {
+  for (int64_t i = 0; i < train.rows; ++i) {
+    const float* row = train.row(i);
+    if (std::all_of(row, row + train.columns, [](float v) { return v == 0; })) return false;
+  }
+  return true;
+}
+
 std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& train,
                                  const LabelledFeatures& test, int64_t classes, Metric metric,
                                  std::span<const int64_t> ks) {

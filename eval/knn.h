@@ -21,6 +21,9 @@ enum class Metric : uint8_t { kL1, kL2, kCosine };
 std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matrix& test,
                              Metric metric, int64_t k);
 
+// Whether l2 and cosine find the same neighbours among these training rows: none of them is zero.
+bool l2_ranks_as_cosine(const Matrix& train);
+
 // Share of test rows that the vote of the first k neighbours classifies right, for each k.
 std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& train,
                                  const LabelledFeatures& test, int64_t classes, Metric metric,

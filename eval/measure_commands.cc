@@ -2,9 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <map>
 #include <memory>
-#include <optional>
 
 #include "engine/util/cli.h"
 #include "engine/util/text.h"
@@ -123,13 +122,20 @@ Metric metric_of(const std::string& name) {
 }
 
 std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_t classes,
+                                const std::vector<std::string>& metrics,
                                 const MeasureArguments& args) {
   std::vector<MetricRow> rows;
-  for (const std::string& name : split_choices(args.metrics, "--metric", {"l1", "l2", "cosine"})) {
+  std::map<Metric, std::vector<double>> measured;
+  const bool cosine_is_l2 = l2_ranks_as_cosine(set.train.x);
+  for (const std::string& name : metrics) {
     MetricRow row = row_start(set, args);
     row.emplace_back("distance", name);
-    const std::vector<double> accuracy =
-        knn_accuracy(ex, set.train, set.test, classes, metric_of(name), kNeighbours);
+    Metric metric = metric_of(name);
+    if (metric == Metric::kCosine && cosine_is_l2) metric = Metric::kL2;
+    std::vector<double>& accuracy = measured[metric];
+    if (accuracy.empty()) {
+      accuracy = knn_accuracy(ex, set.train, set.test, classes, metric, kNeighbours);
+    }
     for (size_t i = 0; i < accuracy.size(); ++i) {
       row.emplace_back(fmt::format("top1_k{}", kNeighbours[i]), 100 * accuracy[i]);
     }
@@ -183,6 +189,8 @@ void add_knn_command(CLI::App& app, Command& chosen) {
   sub->add_option("--metric", args->metrics, "distances")->capture_default_str();
   sub->callback([args, &chosen] {
     chosen = [args](Vfs& vfs) {
+      const std::vector<std::string> metrics =
+          split_choices(args->metrics, "--metric", {"l1", "l2", "cosine"});
       std::vector<TableColumn> columns = {{"encoder", "encoder"},
                                           {"feature", "feature"},
                                           {"dims", "dims"},
@@ -192,7 +200,7 @@ void add_knn_command(CLI::App& app, Command& chosen) {
       }
       return measure(vfs, *args, "knn", columns,
                      [&](const CpuExec& ex, const FeatureSet& set, int64_t classes) {
-                       return knn_rows(ex, set, classes, *args);
+                       return knn_rows(ex, set, classes, metrics, *args);
                      });
     };
   });

@@ -90,6 +90,20 @@ TEST_CASE("neighbours do not depend on the number of threads", "[eval][knn]") {
           nearest(CpuExec{&three}, train, test, metric, 25));
 }
 
+TEST_CASE("l2 and cosine find the same neighbours unless a training row is zero", "[eval][knn]") {
+  Matrix train = random_matrix(300, 7, 6), test = random_matrix(40, 7, 7);
+  std::fill_n(test.row(3), 7, 0.0f);
+  const auto agree = [&] {
+    return nearest(CpuExec{}, train, test, Metric::kL2, 300) ==
+           nearest(CpuExec{}, train, test, Metric::kCosine, 300);
+  };
+  REQUIRE(l2_ranks_as_cosine(train));
+  REQUIRE(agree());
+  std::fill_n(train.row(299), 7, 0.0f);
+  REQUIRE_FALSE(l2_ranks_as_cosine(train));
+  REQUIRE_FALSE(agree());
+}
+
 TEST_CASE("votes count equally, and ties go to the class of the nearest", "[eval][knn]") {
   // Directions at growing angles from the query's.
   LabelledFeatures train{Matrix(5, 2), {2, 1, 1, 0, 0}};

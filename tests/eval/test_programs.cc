@@ -36,6 +36,8 @@ TEST_CASE("bad command lines end with 64 and a hint", "[eval][programs]") {
   require_failure("bigbigan-eval", "probe", ExitCode::kUsage, {"MODEL"});
   require_failure("bigbigan-eval", "probe " + run + " --feature avepol_feat", ExitCode::kUsage,
                   {"did you mean avepool_feat?"});
+  require_failure("bigbigan-eval", "knn " + run + " --metric l1,cosin", ExitCode::kUsage,
+                  {"--metric", "did you mean cosine?"});
   require_failure("bigbigan-eval", "knn --train-features a", ExitCode::kUsage, {"--test-features"});
   require_failure("bigbigan-extract", run, ExitCode::kUsage, {"--out DIR", "--npy DIR"});
   require_failure("bigbigan-extract", run + " --out o --shard 4/4", ExitCode::kUsage,
