@@ -44,9 +44,9 @@ FeatureStats feature_stats(const CpuExec& ex, const Matrix& x);
 // The rows of `x` and `labels` at `indices`.
 LabelledFeatures rows_at(const Matrix& x, const Labels& labels, std::span<const int64_t> indices);
 
-// The paper's BN+CReLU, (N, D) -> (N, 2 D): [relu(h), relu(-h)] with h = (x - mean) / sqrt(variance
-// + eps). `stats` are those of the training images' features, fixed before any
-// probe.
+// The paper's BN+CReLU, (N, D) -> (N, 2 D): [relu(h), relu(-h)] with
+// h = (x - mean) / sqrt(variance + eps). `stats` are those of the training images' features, fixed
+// before any probe.
 Matrix bn_crelu(const CpuExec& ex, const Matrix& x, const FeatureStats& stats, double eps);
 
 // x := (x - mean) / sqrt(variance); a column that does not vary becomes 0.

@@ -22,8 +22,7 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
 Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var& bias,
                       const ConvOptions& options);
 
-// Note [Exact rewrites]: identities of linear maps that save arithmetic (performance: a third of
-// the FLOPs).
+// Note [Exact rewrites]: identities of linear maps that save a third of the arithmetic.
 //  (a) nearest 2x upsample, then 3x3 pad 1      = transposed 4x4, stride 2, pad 1
 //  (b) 3x3 pad 1, then 2x2 average pool         = 4x4, stride 2, pad 1
 //  (c) a 1x1 convolution commutes with both.

@@ -30,8 +30,8 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 // w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as
 // the matrix (K, rest). u (K) per weight, updated in place when ctx.power_iteration:
 //   v = n(u W), u = n(v W^T), sigma = v W^T u^T with n(x) = x / max(|x|, eps)
-// otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for A =
-// dL/d(w/sigma):
+// otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for
+// A = dL/d(w/sigma):
 //   dL/dw = (A - <A, w/sigma> u^T v) / sigma
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                                std::span<const Tensor> u, double eps);

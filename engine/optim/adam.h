@@ -10,8 +10,8 @@ struct AdamOptions {
 };
 
 // One update over flat vectors of equal length, f32 or f64:
-//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t))
-//   + eps)
+//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+//   w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
 // `t` i64 (1) is the number of this update, from 1. Where `skip` i32 (1) is non-zero nothing
 // changes.
 void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, const Tensor& m,

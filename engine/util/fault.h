@@ -3,9 +3,8 @@
 //   nan     the first gradient of D is NaN in `n` steps from `step` on
 //   kill    SIGKILL to this process at point `n` of the step: 1 before it, 2 between its updates,
 //           3 before its checkpoint, 4 after the checkpoint and before older ones are removed
-//   enospc  from `step` on for `n` steps, no file grows beyond 16 KiB (a small RLIMIT_FSIZE stands
-//   for
-//           a full disk)
+//   enospc  from `step` on for `n` steps, no file grows beyond 16 KiB: a small RLIMIT_FSIZE stands
+//           for a full disk
 //
 // `n` is 1 unless given.
 #pragma once

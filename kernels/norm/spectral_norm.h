@@ -1,7 +1,7 @@
 // Spectral normalisation of all weights of a network in one call.
 //
-// A weight (K, ...) is the matrix W (K, R). One power iteration with u (1, K), n(x) = x / max(|x|,
-// eps):
+// A weight (K, ...) is the matrix W (K, R). One power iteration with u (1, K) and
+// n(x) = x / max(|x|, eps):
 //   v = n(u W),  u' = n(v W^T),  sigma = v W^T u'^T,  y = W / sigma
 // u' and v are constants of the gradient; for A = dL/dy:
 //   dL/dW = (A - <A, y> u'^T v) / sigma
