@@ -3,17 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "engine/io/jsonl.h"
+#include "engine/util/clock.h"
 
 namespace bigbigan {
 namespace {
-
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 const JsonValue* find(const MetricRow& row, const std::string& key) {
   const auto found =
@@ -43,7 +39,7 @@ void log_metric(const Session& session, const std::string& metric,
     line.insert(line.end(), row.begin(), row.end());
     line.emplace_back("checkpoint", session.loaded().source.filename().string());
     line.emplace_back("step", session.loaded().step);
-    line.emplace_back("timestamp", unix_time());
+    line.emplace_back("timestamp", unix_seconds());
     log.write(line);
   }
 }

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 
 #include "engine/util/cli.h"
+#include "engine/util/clock.h"
 #include "engine/util/signals.h"
 #include "engine/util/text.h"
 
@@ -23,13 +23,7 @@ RunSettings settings_of(const LoadedModel& loaded) {
   return settings;
 }
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
-
-int thread_count(int64_t option) { return option > 0 ? static_cast<int>(option) : usable_cores(); }
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("model", options.model, "run directory, checkpoint directory or .safetensors file")
@@ -81,7 +75,7 @@ void Progress::update(int64_t done, int64_t total) {
   const double interval = line_.on_terminal() ? 1 : 20;
   if (StopSignals::requested())
     fail(ExitCode::kStopped, "stopped on request; run it again for a result");
-  const double now = seconds_now();
+  const double now = monotonic_seconds();
   if (started_ == 0) started_ = shown_ = now;
   if (now - shown_ < interval || done == 0) return;
   shown_ = now;

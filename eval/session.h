@@ -66,9 +66,6 @@ class Session {
   RunSettings settings_;
 };
 
-// Number of threads for an option value: 0 is the cores this process may use.
-int thread_count(int64_t option);
-
 // For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and
 // shows how far the work is: every second on a terminal, seldom elsewhere.
 class Progress {

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
 
 #include "engine/ops/image.h"
+#include "engine/util/clock.h"
 #include "engine/util/signals.h"
 #include "engine/util/text.h"
 #include "models/bigbigan/inference.h"
@@ -14,20 +14,6 @@
 
 namespace bigbigan {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double wall_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-int thread_count(const Config& config) {
-  return config.train.threads > 0 ? static_cast<int>(config.train.threads) : usable_cores();
-}
 
 std::string config_text(Config config) { return to_toml(config_fields(config)); }
 
@@ -40,11 +26,10 @@ Tensor pixels_to_tensor(const Context& ctx, const Shape& shape, std::span<const 
 // The first `count` images of a data set as network input.
 Tensor first_images(const Context& ctx, const Dataset& data, int64_t count) {
   const auto [h, w, c] = data.image();
-  std::vector<uint8_t> pixels(count * h * w * c);
-  for (int64_t i = 0; i < count; ++i) {
-    data.read(i, std::span(pixels).subspan(i * h * w * c, h * w * c));
-  }
-  return normalize_image(ctx, pixels_to_tensor(ctx, {count, h, w, c}, pixels), Tensor());
+  const Tensor pixels = Tensor::empty(ctx, {count, h, w, c}, DType::kU8, MemoryTag::kData);
+  const std::span<uint8_t> bytes(pixels.as<uint8_t>(), static_cast<size_t>(pixels.elems()));
+  for (int64_t i = 0; i < count; ++i) data.read(i, bytes.subspan(i * h * w * c, h * w * c));
+  return normalize_image(ctx, pixels, Tensor());
 }
 
 // Throws Error{kConfig} listing the keys in which a checkpoint's configuration differs from this
@@ -73,7 +58,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config)
     : vfs_(vfs),
       run_(std::move(run)),
       config_(config),
-      pool_(thread_count(config)),
+      pool_(thread_count(config.train.threads)),
       ctx_{.exec = CpuExec{&pool_}, .allocator = &allocator_},
       model_(config.model) {
   const auto all =
@@ -99,7 +84,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config)
   resume();
   state_.config = config_text(config_);
   stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
-  board_ = std::make_unique<TensorboardWriter>(vfs_, run_, wall_time());
+  board_ = std::make_unique<TensorboardWriter>(vfs_, run_, unix_seconds());
   logged_step_ = state_.step;
 }
 
@@ -132,10 +117,10 @@ void Trainer::start_from(const Vfs::Path& weights) {
 }
 
 ImageBatch Trainer::next_batch() {
-  const auto start = Clock::now();
+  const auto start = monotonic_seconds();
   const int64_t batch = config_.train.batch, first = state_.consumed_samples;
   const LoadedBatch loaded = loader_->next(first, batch, batch);
-  data_wait_seconds_ += seconds_since(start);
+  data_wait_seconds_ += monotonic_seconds() - start;
   const auto [h, w, c] = train_data_->image();
   state_.consumed_samples += batch;
   return {pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels),
@@ -143,7 +128,7 @@ ImageBatch Trainer::next_batch() {
 }
 
 void Trainer::train_step() {
-  const auto start = Clock::now();
+  const auto start = monotonic_seconds();
   const int64_t this_step = state_.step + 1;
   fault_.maybe_kill(this_step, 1);
   fault_.maybe_fill_disk(this_step);
@@ -158,7 +143,7 @@ void Trainer::train_step() {
   state_.eg_updates = step_->eg_updates();
   state_.bad_in_row = report.skipped ? state_.bad_in_row + 1 : 0;
   state_.skipped_steps += report.skipped ? 1 : 0;
-  const double seconds = seconds_since(start);
+  const double seconds = monotonic_seconds() - start;
   state_.elapsed_seconds += seconds;
   step_seconds_ += seconds;
   if (state_.step % config_.log.every_steps == 0 || report.skipped) log(report);
@@ -204,7 +189,7 @@ void Trainer::log(const StepReport& r) {
   stats_->write(line);
   for (const auto& [key, value] : line) {
     if (const auto* number = std::get_if<double>(&value))
-      board_->scalar(key, state_.step, *number, wall_time());
+      board_->scalar(key, state_.step, *number, unix_seconds());
   }
   double left = static_cast<double>(config_.train.steps - state_.step) * ms / 1e3;
   if (config_.train.minutes > 0)
@@ -236,7 +221,7 @@ void Trainer::draw_grids() {
   const auto draw = [&](const char* name, const Tensor& images) {
     const Image picture = picture_of(ctx, images, 8);
     write_png(vfs_, run_ / fmt::format("{}-{:08}.png", name, state_.step), picture);
-    board_->image(name, state_.step, picture, wall_time());
+    board_->image(name, state_.step, picture, unix_seconds());
   };
   draw("fakes", generate(model_, ctx, z));
   const int64_t count = std::min(config_.sample.images / 2, val_data_->size());

@@ -121,4 +121,6 @@ int usable_cores() {
   return cores;
 }
 
+int thread_count(int64_t option) { return option > 0 ? static_cast<int>(option) : usable_cores(); }
+
 }  // namespace bigbigan

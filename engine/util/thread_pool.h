@@ -8,7 +8,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <mutex>
@@ -53,5 +52,7 @@ class ThreadPool final : public ParallelRunner {
 
 // Cores this process may use: the smaller of its CPU affinity and its cgroup quota, at least 1.
 int usable_cores();
+// Threads for the value of an option: 0 is the cores this process may use.
+int thread_count(int64_t option);
 
 }  // namespace bigbigan

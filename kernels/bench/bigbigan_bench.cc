@@ -53,7 +53,7 @@ int run(int argc, char** argv) {
       "whole "
       "training steps.\n\nExamples:\n"
       "  bigbigan-bench --threads=2 --benchmark_filter='conv2d_.*n:64' --benchmark_min_time=0.2\n"
-      "  bigbigan-bench --step fmnist-32-tiny train.batch=32\n\n"
+      "  bigbigan-bench --step fmnist-32-tiny train.batch=64\n\n"
       "All flags of Google Benchmark work, e.g. --benchmark_format=json --benchmark_list_tests.");
   app.add_option("--threads", args.threads, "CPU threads; 0: the cores this process may use");
   app.add_option("--step", args.step_preset, "time the training step of this preset");
@@ -73,7 +73,7 @@ int run(int argc, char** argv) {
     fail(ExitCode::kUsage, "{} {} --step", of_step ? flags[0] : args.overrides[0],
          of_step ? "does not go with" : "needs");
   }
-  ThreadPool pool(args.threads > 0 ? args.threads : usable_cores());
+  ThreadPool pool(thread_count(args.threads));
   const CpuExec exec{&pool};
   return static_cast<int>(of_step ? bench_step(args, exec) : bench_operations(flags, exec));
 }

@@ -3,28 +3,11 @@
 
 #include "engine/util/config.h"
 #include "tests/engine_io/scratch.h"
+#include "tests/engine_util/settings.h"
 
 using namespace bigbigan;
 
 namespace {
-
-// One field of every type.
-struct Settings {
-  int64_t batch = 64;
-  double rate = 0.5;
-  bool flip = true;
-  std::string path = "here", kind = "basic";
-  std::vector<int64_t> channels = {8, 16};
-
-  std::vector<ConfigField> fields() {
-    return {{"train.batch", &batch, "images", 1, 1000},
-            {"train.rate", &rate, "learning rate", 0, 1},
-            {"data.flip", &flip, "mirror"},
-            {"data.path", &path, "folder"},
-            {"model.kind", &kind, "network", 0, 0, {"basic", "deep"}},
-            {"model.channels", &channels, "widths", 1, 100}};
-  }
-};
 
 void apply(const std::string& text) {
   Settings settings;

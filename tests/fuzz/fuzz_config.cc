@@ -4,34 +4,12 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "engine/util/config.h"
 #include "kernels/common/error.h"
+#include "tests/engine_util/settings.h"
 
 namespace {
 
 using namespace bigbigan;
-
-struct Settings {
-  int64_t batch = 64;
-  double rate = 0.5;
-  bool flip = true;
-  std::string path, kind = "basic";
-  std::vector<int64_t> channels = {8, 16};
-
-  std::vector<ConfigField> fields() {
-    return {{"train.batch", &batch, "images", 1, 1000},
-            {"train.rate", &rate, "learning rate", 0, 1},
-            {"data.flip", &flip, "mirror"},
-            {"data.path", &path, "folder"},
-            {"model.kind", &kind, "network", 0, 0, {"basic", "deep"}},
-            {"model.channels", &channels, "widths", 1, 100}};
-  }
-  [[nodiscard]] bool is_valid() const {
-    bool valid = batch >= 1 && batch <= 1000 && rate >= 0 && rate <= 1;
-    for (const int64_t c : channels) valid = valid && c >= 1 && c <= 100;
-    return valid && (kind == "basic" || kind == "deep");
-  }
-};
 
 template <class Apply>
 void try_out(const Apply& apply) {
