@@ -15,8 +15,7 @@ int run(int argc, char** argv) {
       "Evaluates a BigBiGAN.\n\nExamples:\n"
       "  bigbigan-eval sample runs/first --out samples.png\n"
       "  bigbigan-eval reconstruct runs/first --out pairs.png\n"
-      "  bigbigan-eval probe runs/first --baselines\n"
-      "  bigbigan-eval knn runs/first\n"
+      "  bigbigan-eval features runs/first --baselines\n"
       "  bigbigan-eval report runs/first\n"
       "  bigbigan-eval COMMAND --help",
       "bigbigan-eval");
@@ -28,6 +27,7 @@ int run(int argc, char** argv) {
   add_discriminate_command(app, command);
   add_probe_command(app, command);
   add_knn_command(app, command);
+  add_features_command(app, command);
   add_report_command(app, command);
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const StopSignals signals;

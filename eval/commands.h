@@ -21,6 +21,7 @@ void add_reconstruct_command(CLI::App& app, Command& chosen);
 void add_discriminate_command(CLI::App& app, Command& chosen);
 void add_probe_command(CLI::App& app, Command& chosen);
 void add_knn_command(CLI::App& app, Command& chosen);
+void add_features_command(CLI::App& app, Command& chosen);
 void add_report_command(CLI::App& app, Command& chosen);
 
 }  // namespace bigbigan

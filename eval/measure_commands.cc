@@ -1,4 +1,4 @@
-// bigbigan-eval probe and knn: how good are the features?
+// bigbigan-eval probe, knn and features: how good are the features?
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,9 +21,15 @@ struct MeasureArguments {
   CompareOptions compare;
   std::string features = std::string(kAvePool) + "," + kBnCRelu;
   std::string train_features, test_features;
-  std::string metrics = "l1,l2,cosine";  // of knn
+  std::string metrics;  // of knn
   bool json = false;
 };
+
+void add_metric_option(CLI::App& app, MeasureArguments& args, const char* metrics) {
+  args.metrics = metrics;
+  app.add_option("--metric", args.metrics, "distances of k-NN: l1, l2, cosine")
+      ->capture_default_str();
+}
 
 void add_measure_options(CLI::App& app, MeasureArguments& args) {
   add_model_options(app, args.model);
@@ -43,44 +49,6 @@ void add_measure_options(CLI::App& app, MeasureArguments& args) {
   app.add_flag("--json", args.json, "print results as JSON");
 }
 
-// Measures every feature set, logs to the run, prints a table or JSON.
-using MeasureRow =
-    std::function<std::vector<MetricRow>(const CpuExec&, FeatureSet, int64_t classes)>;
-int measure(Vfs& vfs, MeasureArguments& args, const std::string& metric,
-            const std::vector<TableColumn>& columns, const MeasureRow& body) {
-  const bool from_files = !args.train_features.empty() || !args.test_features.empty();
-  if (from_files &&
-      (args.train_features.empty() || args.test_features.empty() || !args.model.model.empty())) {
-    fail(ExitCode::kUsage, "give either MODEL, or both --train-features and --test-features");
-  }
-  if (!from_files && args.model.model.empty())
-    fail(ExitCode::kUsage, "{}: MODEL is missing", metric);
-  args.compare.features = split_choices(args.features, "--feature", {kAvePool, kBnCRelu});
-  std::vector<MetricRow> rows;
-  const auto collect = [&](const CpuExec& ex) {
-    return [&](FeatureSet set, int64_t classes) {
-      for (MetricRow& row : body(ex, std::move(set), classes)) rows.push_back(std::move(row));
-    };
-  };
-  if (from_files) {
-    ThreadPool pool(thread_count(args.model.threads));
-    compare_files(vfs, args.train_features, args.test_features, collect(CpuExec{&pool}));
-  } else {
-    const Session session(vfs, args.model);
-    compare_features(session, args.compare, collect(session.exec()));
-    log_metric(session, metric, rows);
-  }
-  if (args.json) {
-    fmt::print("{}", json_text(metric, rows));
-    return 0;
-  }
-  fmt::print("{}\n", table_text(rows, columns));
-  for (const MetricRow& row : rows) {
-    fmt::print("{}\n", json_get<std::string>(row, "protocol", metric));
-  }
-  return 0;
-}
-
 MetricRow row_start(const FeatureSet& set, const MeasureArguments& args) {
   const bool from_files = set.encoder == "files";
   return {{"encoder", set.encoder},
@@ -97,8 +65,8 @@ std::string sizes_text(const FeatureSet& set) {
                      format_count(set.train.x.rows), set.protocol);
 }
 
-std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t classes,
-                                 const MeasureArguments& args) {
+MetricRow probe_row(const CpuExec& ex, FeatureSet set, int64_t classes,
+                    const MeasureArguments& args) {
   MetricRow row = row_start(set, args);
   const std::string sizes = sizes_text(set);
   const ProbeResult result = probe(ex, std::move(set.train), std::move(set.test), classes);
@@ -112,7 +80,7 @@ std::vector<MetricRow> probe_row(const CpuExec& ex, FeatureSet set, int64_t clas
           "{}; multinomial logistic regression on standardised features, L-BFGS {} iterations, "
           "l2 {:g} chosen on {} held-out training images",
           sizes, result.iterations, result.l2, format_count(result.selection_rows)));
-  return {row};
+  return row;
 }
 
 constexpr int64_t kNeighbours[] = {1, 5, 25, 50};
@@ -149,6 +117,126 @@ std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_
   return rows;
 }
 
+std::vector<std::string> metrics_of(const MeasureArguments& args) {
+  return split_choices(args.metrics, "--metric", {"l1", "l2", "cosine"});
+}
+
+template <class T>
+std::vector<T> joined(std::vector<T> first, const std::vector<T>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+// What a command measures of every feature set: rows of metric-probe.jsonl and metric-knn.jsonl.
+struct Measured {
+  std::vector<MetricRow> probe, knn;
+};
+using MeasureSet = std::function<void(const CpuExec&, FeatureSet, int64_t classes, Measured&)>;
+
+// Of MODEL, or of two folders of features; results of a run are logged to it.
+Measured measure(Vfs& vfs, MeasureArguments& args, const std::string& command,
+                 const MeasureSet& body) {
+  const bool from_files = !args.train_features.empty() || !args.test_features.empty();
+  if (from_files &&
+      (args.train_features.empty() || args.test_features.empty() || !args.model.model.empty())) {
+    fail(ExitCode::kUsage, "give either MODEL, or both --train-features and --test-features");
+  }
+  if (!from_files && args.model.model.empty())
+    fail(ExitCode::kUsage, "{}: MODEL is missing", command);
+  args.compare.features = split_choices(args.features, "--feature", {kAvePool, kBnCRelu});
+  Measured measured;
+  const auto collect = [&](const CpuExec& ex) {
+    return [&](FeatureSet set, int64_t classes) { body(ex, std::move(set), classes, measured); };
+  };
+  if (from_files) {
+    ThreadPool pool(thread_count(args.model.threads));
+    compare_files(vfs, args.train_features, args.test_features, collect(CpuExec{&pool}));
+  } else {
+    const Session session(vfs, args.model);
+    compare_features(session, args.compare, collect(session.exec()));
+    if (!measured.probe.empty()) log_metric(session, "probe", measured.probe);
+    if (!measured.knn.empty()) log_metric(session, "knn", measured.knn);
+  }
+  return measured;
+}
+
+// A table and the protocol of each row, or JSON.
+int print_rows(const MeasureArguments& args, const std::string& metric,
+               const std::vector<MetricRow>& rows, const std::vector<TableColumn>& columns) {
+  if (args.json) {
+    fmt::print("{}", json_text(metric, rows));
+    return 0;
+  }
+  fmt::print("{}\n", table_text(rows, columns));
+  for (const MetricRow& row : rows) {
+    fmt::print("{}\n", json_get<std::string>(row, "protocol", metric));
+  }
+  return 0;
+}
+
+std::vector<TableColumn> columns_after_set(std::initializer_list<TableColumn> more) {
+  std::vector<TableColumn> columns = {
+      {"encoder", "encoder"}, {"feature", "feature"}, {"dims", "dims"}};
+  columns.insert(columns.end(), more);
+  return columns;
+}
+
+std::vector<TableColumn> neighbour_columns(const std::string& key, const std::string& title) {
+  std::vector<TableColumn> columns;
+  for (const int64_t k : kNeighbours) {
+    columns.push_back({fmt::format("{}_k{}", key, k), fmt::format("{}k={} %", title, k), "{:.2f}"});
+  }
+  return columns;
+}
+
+int run_probe(Vfs& vfs, MeasureArguments& args) {
+  const Measured measured = measure(
+      vfs, args, "probe", [&](const CpuExec& ex, FeatureSet set, int64_t classes, Measured& out) {
+        out.probe.push_back(probe_row(ex, std::move(set), classes, args));
+      });
+  return print_rows(args, "probe", measured.probe,
+                    columns_after_set({{"top1", "top-1 %", "{:.2f}"},
+                                       {"top5", "top-5 %", "{:.2f}"},
+                                       {"l2", "l2", "{:g}"},
+                                       {"iterations", "iterations"}}));
+}
+
+int run_knn(Vfs& vfs, MeasureArguments& args) {
+  const std::vector<std::string> metrics = metrics_of(args);
+  const Measured measured =
+      measure(vfs, args, "knn",
+              [&](const CpuExec& ex, const FeatureSet& set, int64_t classes, Measured& out) {
+                out.knn = joined(out.knn, knn_rows(ex, set, classes, metrics, args));
+              });
+  std::vector<TableColumn> columns = columns_after_set({{"distance", "distance"}});
+  return print_rows(args, "knn", measured.knn, joined(columns, neighbour_columns("top1", "")));
+}
+
+// One row per feature set, with the accuracies of both.
+int run_features(Vfs& vfs, MeasureArguments& args) {
+  const std::vector<std::string> metrics = metrics_of(args);
+  std::vector<MetricRow> both;
+  measure(vfs, args, "features",
+          [&](const CpuExec& ex, FeatureSet set, int64_t classes, Measured& out) {
+            const std::vector<MetricRow> knn = knn_rows(ex, set, classes, metrics, args);
+            out.knn = joined(out.knn, knn);
+            out.probe.push_back(probe_row(ex, std::move(set), classes, args));
+            MetricRow row = out.probe.back();
+            for (size_t i = 0; i < metrics.size(); ++i) {
+              for (const int64_t k : kNeighbours) {
+                row.emplace_back(fmt::format("knn_{}_k{}", metrics[i], k),
+                                 json_get<double>(knn[i], fmt::format("top1_k{}", k), "knn"));
+              }
+            }
+            both.push_back(row);
+          });
+  std::vector<TableColumn> columns = columns_after_set({{"top1", "probe %", "{:.2f}"}});
+  for (const std::string& metric : metrics) {
+    columns = joined(columns, neighbour_columns("knn_" + metric, "kNN " + metric + " "));
+  }
+  return print_rows(args, "features", both, columns);
+}
+
 }  // namespace
 
 void add_probe_command(CLI::App& app, Command& chosen) {
@@ -161,18 +249,7 @@ void add_probe_command(CLI::App& app, Command& chosen) {
       "  bigbigan-eval probe --train-features features/train --test-features features/test\n\n"
       "Appends to RUN/metric-probe.jsonl when MODEL is a run directory.");
   add_measure_options(*sub, *args);
-  sub->callback([args, &chosen] {
-    chosen = [args](Vfs& vfs) {
-      const std::vector<TableColumn> columns = {
-          {"encoder", "encoder"},        {"feature", "feature"},        {"dims", "dims"},
-          {"top1", "top-1 %", "{:.2f}"}, {"top5", "top-5 %", "{:.2f}"}, {"l2", "l2", "{:g}"},
-          {"iterations", "iterations"}};
-      return measure(vfs, *args, "probe", columns,
-                     [&](const CpuExec& ex, FeatureSet set, int64_t classes) {
-                       return probe_row(ex, std::move(set), classes, *args);
-                     });
-    };
-  });
+  sub->callback([args, &chosen] { chosen = [args](Vfs& vfs) { return run_probe(vfs, *args); }; });
 }
 
 void add_knn_command(CLI::App& app, Command& chosen) {
@@ -186,24 +263,22 @@ void add_knn_command(CLI::App& app, Command& chosen) {
       "Features are divided by their norm first; l2 then ranks as cosine does.\n"
       "Appends to RUN/metric-knn.jsonl when MODEL is a run directory.");
   add_measure_options(*sub, *args);
-  sub->add_option("--metric", args->metrics, "distances")->capture_default_str();
-  sub->callback([args, &chosen] {
-    chosen = [args](Vfs& vfs) {
-      const std::vector<std::string> metrics =
-          split_choices(args->metrics, "--metric", {"l1", "l2", "cosine"});
-      std::vector<TableColumn> columns = {{"encoder", "encoder"},
-                                          {"feature", "feature"},
-                                          {"dims", "dims"},
-                                          {"distance", "distance"}};
-      for (const int64_t k : kNeighbours) {
-        columns.push_back({fmt::format("top1_k{}", k), fmt::format("k={} %", k), "{:.2f}"});
-      }
-      return measure(vfs, *args, "knn", columns,
-                     [&](const CpuExec& ex, const FeatureSet& set, int64_t classes) {
-                       return knn_rows(ex, set, classes, metrics, *args);
-                     });
-    };
-  });
+  add_metric_option(*sub, *args, "l1,l2,cosine");
+  sub->callback([args, &chosen] { chosen = [args](Vfs& vfs) { return run_knn(vfs, *args); }; });
+}
+
+void add_features_command(CLI::App& app, Command& chosen) {
+  const auto args = std::make_shared<MeasureArguments>();
+  CLI::App* sub = app.add_subcommand(
+      "features",
+      "Linear probe and k-NN of the same features in one table.\n\nExamples:\n"
+      "  bigbigan-eval features runs/first --baselines\n"
+      "  bigbigan-eval features runs/first --split val --metric l1,l2\n\n"
+      "Appends to RUN/metric-probe.jsonl and RUN/metric-knn.jsonl when MODEL is a run directory.");
+  add_measure_options(*sub, *args);
+  add_metric_option(*sub, *args, "l2");
+  sub->callback(
+      [args, &chosen] { chosen = [args](Vfs& vfs) { return run_features(vfs, *args); }; });
 }
 
 }  // namespace bigbigan

@@ -1,4 +1,5 @@
-// Results of probe and knn: as a table, as JSON, and appended to the run's metric-<name>.jsonl.
+// Results of probe, knn and features: as a table, as JSON, and appended to the run's
+// metric-<name>.jsonl.
 #pragma once
 
 #include <string>

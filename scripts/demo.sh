@@ -30,6 +30,5 @@ for split in train test; do
 done
 
 echo "== How good are they?"
-build/eval/bigbigan-eval probe "$run" --data $data --baselines
-build/eval/bigbigan-eval knn "$run" --data $data --baselines
+build/eval/bigbigan-eval features "$run" --data $data --baselines
 build/eval/bigbigan-eval report "$run"

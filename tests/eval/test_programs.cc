@@ -120,6 +120,14 @@ TEST_CASE("a model without encoder has samples but no features", "[eval][program
                   ExitCode::kConfig, {"no encoder"});
 }
 
+// The text of a number in JSON.
+std::string figure_of(const std::string& json, const std::string& key) {
+  const size_t begin = json.find("\"" + key + "\":");
+  REQUIRE(begin != std::string::npos);
+  const size_t value = begin + key.size() + 3;
+  return json.substr(value, json.find_first_of(",}", value) - value);
+}
+
 TEST_CASE("extract, probe and knn work together, and report shows them", "[eval][programs]") {
   TinyRun tiny;
   const std::string run = tiny.run().string(), train = tiny.path("train").string(),
@@ -137,17 +145,19 @@ TEST_CASE("extract, probe and knn work together, and report shows them", "[eval]
         "bigbigan-eval", command + " " + run + " --feature avepool_feat --json");
     REQUIRE(direct.code == 0);
     // The same features, so the same figures.
-    const std::string key = command == "probe" ? "\"top1\":" : "\"top1_k1\":";
-    const auto figure = [&](const std::string& json) {
-      return json.substr(json.find(key), json.find(',', json.find(key)) - json.find(key));
-    };
-    REQUIRE(figure(from_files.out) == figure(direct.out));
+    const std::string key = command == "probe" ? "top1" : "top1_k1";
+    REQUIRE(figure_of(from_files.out, key) == figure_of(direct.out, key));
     REQUIRE_THAT(direct.out, Catch::Contains("\"test_images\":21"));
+    const ProgramResult both = run_program_of_build(
+        "bigbigan-eval", "features " + run + " --feature avepool_feat --metric l1 --json");
+    REQUIRE(both.code == 0);
+    REQUIRE(figure_of(both.out, command == "probe" ? "top1" : "knn_l1_k1") ==
+            figure_of(direct.out, key));
   }
   const ProgramResult table =
-      run_program_of_build("bigbigan-eval", "probe " + run + " --baselines");
-  for (const char* part :
-       {"trained", "untrained", "raw_pixels", "standing batch-norm statistics", "top-1 %"}) {
+      run_program_of_build("bigbigan-eval", "features " + run + " --baselines");
+  for (const char* part : {"trained", "untrained", "raw_pixels", "standing batch-norm statistics",
+                           "probe %", "kNN l2 k=25 %"}) {
     REQUIRE_THAT(table.out, Catch::Contains(part));
   }
   REQUIRE(run_program_of_build("bigbigan-eval", "report " + run).code == 0);
