@@ -38,9 +38,8 @@ Matrix pixels_of(const Context& ctx, const ImageSource& images) {
   const int64_t columns = images.resolution() * images.resolution() * images.channels();
   Matrix pixels(images.size(), columns);
   for (int64_t i = 0; i < images.size(); ++i) {
-    const Tensor image = images.batch(ctx, i, i + 1);
-    std::transform(image.as<float>(), image.as<float>() + columns, pixels.row(i),
-                   [](float v) { return (v + 1) / 2; });
+    const auto image = images.batch(ctx, i, i + 1).to_vector<float>();
+    std::transform(image.begin(), image.end(), pixels.row(i), [](float v) { return (v + 1) / 2; });
   }
   return pixels;
 }
@@ -155,11 +154,13 @@ std::unique_ptr<BigBiGAN> untrained_model(const Session& session, const ImageSou
   int64_t batches = 0;
   for (int64_t first = 0; first < images; first += kStandingBatchImages, ++batches) {
     (*model->encoder)(ctx, train.batch(ctx, first, std::min(images, first + kStandingBatchImages)));
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += statistics.as<float>()[i];
+    const auto batch = statistics.to_vector<float>();
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += batch[i];
   }
-  for (size_t i = 0; i < sum.size(); ++i) {
-    statistics.as<float>()[i] = static_cast<float>(sum[i] / static_cast<double>(batches));
-  }
+  std::vector<float> mean(sum.size());
+  std::transform(sum.begin(), sum.end(), mean.begin(),
+                 [&](double v) { return static_cast<float>(v / static_cast<double>(batches)); });
+  statistics.write(mean.data());
   return model;
 }
 

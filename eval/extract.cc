@@ -16,7 +16,8 @@ namespace {
 void store_rows(const Tensor& part, Matrix& whole, int64_t first) {
   check(part.shape()[1] == whole.columns, "extract: {} columns into {}", part.shape()[1],
         whole.columns);
-  std::memcpy(whole.row(first), part.as<float>(), part.view().bytes());
+  check(part.dtype() == DType::kF32, "extract: outputs are {}", name_of(part.dtype()));
+  part.read(whole.row(first));
   const auto begin = whole.values.begin() + first * whole.columns, end = begin + part.elems();
   const auto bad = std::find_if_not(begin, end, [](float v) { return std::isfinite(v); });
   if (bad == end) return;
@@ -76,8 +77,7 @@ EncoderOutputs encode(const Encoder& encoder, const Context& ctx, const ImageSou
     for (const std::string& name : options.outputs) {
       Tensor part = name == kAvePool ? output.avepool.value : name == "z_mean" ? mean : stdev;
       if (name == "z_sample") {
-        const Tensor index = Tensor::zeros(ctx, {1}, DType::kI64);
-        *index.as<int64_t>() = first;
+        const Tensor index = Tensor::from_host(ctx, {1}, DType::kI64, &first);
         const Tensor eps =
             random_normal(ctx, {options.seed, RandomStream::kEncoderNoise}, index, mean.shape());
         part = encoder.sample(ctx, output, eps).value;

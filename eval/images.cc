@@ -23,14 +23,14 @@ class DatasetImages final : public ImageSource {
   [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   [[nodiscard]] Tensor batch(const Context& ctx, int64_t begin, int64_t end) const override {
     const ImageShape image = data_->image();
-    const Tensor pixels =
-        Tensor::empty(ctx, {end - begin, image.height, image.width, image.channels}, DType::kU8,
-                      MemoryTag::kData);
+    std::vector<uint8_t> bytes((end - begin) * image.bytes());
     for (int64_t i = begin; i < end; ++i) {
-      auto* row = pixels.as<uint8_t>() + (i - begin) * image.bytes();
-      data_->read(indices_[i], {row, static_cast<size_t>(image.bytes())});
+      data_->read(indices_[i],
+                  std::span(bytes).subspan((i - begin) * image.bytes(), image.bytes()));
     }
-    return normalize_image(ctx, pixels, Tensor());
+    const Shape shape{end - begin, image.height, image.width, image.channels};
+    return normalize_image(
+        ctx, Tensor::from_host(ctx, shape, DType::kU8, bytes.data(), MemoryTag::kData), Tensor());
   }
   [[nodiscard]] int64_t label(int64_t index) const override {
     return data_->label(indices_[index]);
@@ -55,14 +55,14 @@ class ArrayImages final : public ImageSource {
   [[nodiscard]] int64_t size() const override { return array_.shape[0]; }
   [[nodiscard]] Tensor batch(const Context& ctx, int64_t begin, int64_t end) const override {
     const auto& s = array_.shape;
-    const Tensor out =
-        Tensor::empty(ctx, {end - begin, s[1], s[2], s[3]}, ctx.dtype, MemoryTag::kData);
+    const Shape shape{end - begin, s[1], s[2], s[3]};
+    Tensor out;
     const int64_t row = s[1] * s[2] * s[3];
     dispatch_real("images", array_.dtype, [&]<class From>(TypeTag<From>) {
       dispatch_real("images", ctx.dtype, [&]<class To>(TypeTag<To>) {
         const auto* from = reinterpret_cast<const From*>(array_.data.data()) + begin * row;
-        std::transform(from, from + out.elems(), out.as<To>(),
-                       [](From v) { return static_cast<To>(v); });
+        const std::vector<To> values(from, from + shape.elems());
+        out = Tensor::from_host(ctx, shape, ctx.dtype, values.data(), MemoryTag::kData);
       });
     });
     return out;

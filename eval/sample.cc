@@ -13,9 +13,8 @@ namespace bigbigan {
 namespace {
 
 Tensor to_tensor(const Context& ctx, const Matrix& x, int64_t begin, int64_t end) {
-  const Tensor t = Tensor::empty(ctx, {end - begin, x.columns}, DType::kF32, MemoryTag::kData);
-  std::memcpy(t.as<float>(), x.row(begin), t.view().bytes());
-  return t;
+  return Tensor::from_host(ctx, {end - begin, x.columns}, DType::kF32, x.row(begin),
+                           MemoryTag::kData);
 }
 
 Matrix prior_matrix(const Session& session, int64_t seed, int64_t count) {
@@ -25,7 +24,7 @@ Matrix prior_matrix(const Session& session, int64_t seed, int64_t count) {
       prior_latents(ctx, session.model().config,
                     {static_cast<uint64_t>(seed), RandomStream::kSample}, first, count);
   Matrix out(count, z.shape()[1]);
-  std::memcpy(out.values.data(), z.as<float>(), z.view().bytes());
+  z.read(out.values.data());
   return out;
 }
 
@@ -58,22 +57,22 @@ class ImageSink {
     if (!out_.npy.empty()) {
       const auto dims = images.shape().dims();
       if (!array_) array_.emplace(session_.vfs(), out_.npy, DType::kF32, count_, dims.subspan(1));
-      array_->append({static_cast<const std::byte*>(images.view().data),
-                      static_cast<size_t>(images.view().bytes())});
+      const auto values = images.to_vector<float>();
+      array_->append(std::as_bytes(std::span(values)));
     }
     if (out_.png.empty()) return;
-    const auto* bytes = static_cast<const std::byte*>(shown.view().data);
-    shown_.insert(shown_.end(), bytes, bytes + shown.view().bytes());
+    const auto values = shown.to_vector<float>();
+    shown_.insert(shown_.end(), values.begin(), values.end());
     shown_shape_ = shown.shape();
   }
   void finish() {
     if (array_) array_->close();
     if (out_.png.empty()) return;
-    const int64_t row =
-        shown_shape_.elems() / shown_shape_[0] * static_cast<int64_t>(sizeof(float));
+    const int64_t row = shown_shape_.elems() / shown_shape_[0];
     const Shape shape = shown_shape_.with_dim0(static_cast<int64_t>(shown_.size()) / row);
-    const Tensor all = Tensor::borrow({shown_.data(), shape, DType::kF32});
-    write_png(session_.vfs(), out_.png, picture_of(session_.context(), all, out_.columns));
+    const Context ctx = session_.context();
+    const Tensor all = Tensor::from_host(ctx, shape, DType::kF32, shown_.data());
+    write_png(session_.vfs(), out_.png, picture_of(ctx, all, out_.columns));
   }
 
  private:
@@ -81,7 +80,7 @@ class ImageSink {
   const ImageOutput& out_;
   int64_t count_;
   std::optional<NpyWriter> array_;
-  std::vector<std::byte> shown_;
+  std::vector<float> shown_;
   Shape shown_shape_;
 };
 
@@ -127,7 +126,8 @@ std::unique_ptr<ImageSource> discriminator_images(const Session& session,
 using Scores = std::map<std::string, std::vector<float>>;
 
 void append(std::vector<float>& list, const Var& score) {
-  list.insert(list.end(), score.value.as<float>(), score.value.as<float>() + score.value.elems());
+  const auto values = score.value.to_vector<float>();
+  list.insert(list.end(), values.begin(), values.end());
 }
 
 void add_scores(const BigBiGAN& model, const Context& ctx, const PreparedWeights& d,

@@ -1,5 +1,6 @@
 #include "train/step.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -14,17 +15,17 @@
 namespace bigbigan {
 namespace {
 
-double scalar(const Tensor& t, int64_t i) {
-  double value = 0;
-  dispatch_real("report", t.dtype(),
-                [&]<class T>(TypeTag<T>) { value = static_cast<double>(t.as<T>()[i]); });
-  return value;
+std::vector<double> on_host(const Tensor& t) {
+  std::vector<double> values;
+  dispatch_real("report", t.dtype(), [&]<class T>(TypeTag<T>) {
+    const std::vector<T> read = t.to_vector<T>();
+    values.assign(read.begin(), read.end());
+  });
+  return values;
 }
 
 Tensor scalar_i64(const Context& ctx, int64_t value) {
-  Tensor t = Tensor::zeros(ctx, {1}, DType::kI64);
-  *t.as<int64_t>() = value;
-  return t;
+  return Tensor::from_host(ctx, {1}, DType::kI64, &value);
 }
 
 }  // namespace
@@ -43,11 +44,11 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
 }
 
 void TrainingStep::set_updates(int64_t d, int64_t eg) {
-  *d_updates_.as<int64_t>() = d;
-  *eg_updates_.as<int64_t>() = eg;
+  d_updates_.set_item(d);
+  eg_updates_.set_item(eg);
 }
 
-void TrainingStep::begin() { *skip_.as<int32_t>() = 0; }
+void TrainingStep::begin() { skip_.clear(); }
 
 StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
   const auto seed = static_cast<uint64_t>(config_.train.seed);
@@ -66,7 +67,7 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   if (std::exchange(poison_, false)) {
     dispatch_real("fault", store.grad.dtype(), [&]<class T>(TypeTag<T>) {
-      *store.grad.as<T>() = std::numeric_limits<T>::quiet_NaN();
+      store.grad.slice(0, 1).set_item(std::numeric_limits<T>::quiet_NaN());
     });
   }
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(store.grad.view());
@@ -85,7 +86,7 @@ void TrainingStep::discriminator_update(const StepInputs& in) {
   d_terms_ = model_.discriminator_gradients(ctx_, in);
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
   reduce(model_.d_store, norm_d_);
-  ++*d_updates_.as<int64_t>();
+  increment(ctx_, d_updates_);
   adam(model_.d_store, d_updates_, config_.optim.d_lr);
 }
 
@@ -94,7 +95,7 @@ void TrainingStep::encoder_generator_update(const StepInputs& in) {
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
   reduce(model_.g_store, norm_g_);
   if (model_.encoder) reduce(model_.e_store, norm_e_);
-  ++*eg_updates_.as<int64_t>();
+  increment(ctx_, eg_updates_);
   adam(model_.g_store, eg_updates_, config_.optim.g_lr);
   if (model_.encoder) adam(model_.e_store, eg_updates_, config_.optim.e_lr);
 }
@@ -118,14 +119,13 @@ void TrainingStep::update_averages(int64_t step) {
 
 StepReport TrainingStep::report() const {
   StepReport r;
-  for (int i = 0; i < kLossTermCount; ++i) {
-    if (d_terms_) r.d[i] = scalar(d_terms_, i);
-    if (eg_terms_) r.eg[i] = scalar(eg_terms_, i);
+  for (const auto& [terms, values] : {std::pair(&d_terms_, &r.d), std::pair(&eg_terms_, &r.eg)}) {
+    if (*terms) std::ranges::copy(on_host(*terms), values->begin());
   }
-  r.grad_norm_g = std::sqrt(scalar(norm_g_, 0));
-  r.grad_norm_e = std::sqrt(scalar(norm_e_, 0));
-  r.grad_norm_d = std::sqrt(scalar(norm_d_, 0));
-  r.skipped = *skip_.as<int32_t>() != 0;
+  r.grad_norm_g = std::sqrt(on_host(norm_g_)[0]);
+  r.grad_norm_e = std::sqrt(on_host(norm_e_)[0]);
+  r.grad_norm_d = std::sqrt(on_host(norm_d_)[0]);
+  r.skipped = skip_.item<int32_t>() != 0;
   return r;
 }
 

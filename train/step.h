@@ -47,8 +47,8 @@ class TrainingStep {
   void encoder_generator_update(const StepInputs& inputs);
 
   // Numbers of Adam updates done: D's, and G's and E's together. Part of the checkpoint.
-  [[nodiscard]] int64_t d_updates() const { return *d_updates_.as<int64_t>(); }
-  [[nodiscard]] int64_t eg_updates() const { return *eg_updates_.as<int64_t>(); }
+  [[nodiscard]] int64_t d_updates() const { return d_updates_.item<int64_t>(); }
+  [[nodiscard]] int64_t eg_updates() const { return eg_updates_.item<int64_t>(); }
   void set_updates(int64_t d, int64_t eg);
 
  private:

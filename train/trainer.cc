@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "engine/ops/image.h"
 #include "engine/util/clock.h"
@@ -18,18 +17,16 @@ namespace {
 std::string config_text(Config config) { return to_toml(config_fields(config)); }
 
 Tensor pixels_to_tensor(const Context& ctx, const Shape& shape, std::span<const uint8_t> bytes) {
-  const Tensor t = Tensor::empty(ctx, shape, DType::kU8, MemoryTag::kData);
-  std::memcpy(t.view().data, bytes.data(), bytes.size());
-  return t;
+  return Tensor::from_host(ctx, shape, DType::kU8, bytes.data(), MemoryTag::kData);
 }
 
 // The first `count` images of a data set as network input.
 Tensor first_images(const Context& ctx, const Dataset& data, int64_t count) {
   const auto [h, w, c] = data.image();
-  const Tensor pixels = Tensor::empty(ctx, {count, h, w, c}, DType::kU8, MemoryTag::kData);
-  const std::span<uint8_t> bytes(pixels.as<uint8_t>(), static_cast<size_t>(pixels.elems()));
-  for (int64_t i = 0; i < count; ++i) data.read(i, bytes.subspan(i * h * w * c, h * w * c));
-  return normalize_image(ctx, pixels, Tensor());
+  std::vector<uint8_t> bytes(count * h * w * c);
+  for (int64_t i = 0; i < count; ++i)
+    data.read(i, std::span(bytes).subspan(i * h * w * c, h * w * c));
+  return normalize_image(ctx, pixels_to_tensor(ctx, {count, h, w, c}, bytes), Tensor());
 }
 
 // Throws Error{kConfig} listing the keys in which a checkpoint's configuration differs from this

@@ -51,13 +51,22 @@ std::string to_string(const MemoryLedger& ledger) {
   return text;
 }
 
-HostAllocator::~HostAllocator() {
+void* HostMemory::allocate(int64_t bytes) { return std::aligned_alloc(kAlignment, bytes); }
+void HostMemory::release(void* block) noexcept { std::free(block); }
+void HostMemory::read(const void* from, void* host, int64_t bytes) {
+  std::memcpy(host, from, bytes);
+}
+void HostMemory::write(void* to, const void* host, int64_t bytes) { std::memcpy(to, host, bytes); }
+void HostMemory::copy(void* to, const void* from, int64_t bytes) { std::memcpy(to, from, bytes); }
+void HostMemory::fill(void* to, int byte, int64_t bytes) { std::memset(to, byte, bytes); }
+
+PoolAllocator::~PoolAllocator() {
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) std::free(block);
+    for (void* block : blocks) memory_->release(block);
   }
 }
 
-void* HostAllocator::allocate(int64_t bytes, MemoryTag tag) {
+void* PoolAllocator::allocate(int64_t bytes, MemoryTag tag) {
   check(bytes >= 0, "allocator: {} bytes asked for", bytes);
   const int64_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
@@ -67,7 +76,7 @@ void* HostAllocator::allocate(int64_t bytes, MemoryTag tag) {
     block = list.back();
     list.pop_back();
   } else if (fits) {
-    block = std::aligned_alloc(kAlignment, size);
+    block = memory_->allocate(size);
   }
   if (block == nullptr) {
     fail(ExitCode::kSystem,
@@ -79,34 +88,36 @@ void* HostAllocator::allocate(int64_t bytes, MemoryTag tag) {
   return block;
 }
 
-void HostAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
+void PoolAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
   const int64_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   ledger_.add(tag, -size);
   if (kPooled) {
     free_[size].push_back(pointer);
   } else {
-    std::free(pointer);
+    memory_->release(pointer);
   }
 }
 
-MemoryLedger HostAllocator::ledger() const {
+MemoryLedger PoolAllocator::ledger() const {
   const std::lock_guard lock(mutex_);
   return ledger_;
 }
 
 void* GuardAllocator::allocate(int64_t bytes, MemoryTag tag) {
   auto* block = static_cast<char*>(base_.allocate(bytes + 2 * kGuardBytes, tag));
-  std::memset(block, kGuardByte, kGuardBytes);
-  std::memset(block + kGuardBytes, 0xff, bytes);
-  std::memset(block + kGuardBytes + bytes, kGuardByte, kGuardBytes);
+  memory().fill(block, kGuardByte, kGuardBytes);
+  memory().fill(block + kGuardBytes, 0xff, bytes);
+  memory().fill(block + kGuardBytes + bytes, kGuardByte, kGuardBytes);
   return block + kGuardBytes;
 }
 
 void GuardAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
   auto* block = static_cast<unsigned char*>(pointer) - kGuardBytes;
-  const auto intact = [](const unsigned char* guard) {
-    return std::all_of(guard, guard + kGuardBytes, [](unsigned char b) { return b == kGuardByte; });
+  const auto intact = [&](const unsigned char* guard) {
+    std::array<unsigned char, kGuardBytes> found{};
+    memory().read(guard, found.data(), kGuardBytes);
+    return std::all_of(found.begin(), found.end(), [](unsigned char b) { return b == kGuardByte; });
   };
   if (!intact(block) || !intact(block + kGuardBytes + bytes)) {
     ++damaged_;

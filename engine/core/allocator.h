@@ -1,5 +1,5 @@
-// Memory for tensors: an interface with a byte ledger per tag, a caching pool, and a guard
-// decorator.
+// Memory for tensors: host or device memory, an allocator with a byte ledger per tag, a caching
+// pool, and a guard decorator.
 #pragma once
 
 #include <array>
@@ -45,6 +45,32 @@ struct MemoryLedger {
 // "1.2 GiB in all: parameters 0.4 GiB, ..." for messages and the memory plan; peak values.
 std::string to_string(const MemoryLedger& ledger);
 
+// Where blocks come from, and how their bytes travel: host memory or a device's. Transfers take
+// their place in the order of the launches on that device.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  // 64-byte aligned; null when exhausted.
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void release(void* block) noexcept = 0;
+  // To the host; the bytes are there on return.
+  virtual void read(const void* from, void* host, int64_t bytes) = 0;
+  // From the host, whose bytes may change again on return.
+  virtual void write(void* to, const void* host, int64_t bytes) = 0;
+  virtual void copy(void* to, const void* from, int64_t bytes) = 0;
+  virtual void fill(void* to, int byte, int64_t bytes) = 0;
+};
+
+class HostMemory final : public Memory {
+ public:
+  void* allocate(int64_t bytes) override;
+  void release(void* block) noexcept override;
+  void read(const void* from, void* host, int64_t bytes) override;
+  void write(void* to, const void* host, int64_t bytes) override;
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void fill(void* to, int byte, int64_t bytes) override;
+};
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
@@ -53,28 +79,38 @@ class Allocator {
   virtual void* allocate(int64_t bytes, MemoryTag tag) = 0;
   virtual void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept = 0;
   [[nodiscard]] virtual MemoryLedger ledger() const = 0;
+  [[nodiscard]] virtual Memory& memory() = 0;
 };
 
-// Host memory from a pool of freed blocks, kept by rounded size: the same sequence of requests gets
-// the same addresses, and a step touches no fresh page after the first. Thread-safe. Under
-// AddressSanitizer nothing is pooled, so that every block keeps its red zones.
-class HostAllocator final : public Allocator {
+// A pool of freed blocks over a memory, kept by rounded size: the same sequence of requests gets
+// the same addresses (a step can be captured), and a step touches no fresh page after the first.
+// Thread-safe. Under AddressSanitizer nothing is pooled, so that every block keeps its red zones.
+class PoolAllocator : public Allocator {
  public:
   // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit.
-  explicit HostAllocator(int64_t limit_bytes = 0) : limit_bytes_(limit_bytes) {}
-  ~HostAllocator() override;
-  HostAllocator(const HostAllocator&) = delete;
-  HostAllocator& operator=(const HostAllocator&) = delete;
+  explicit PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes = 0)
+      : memory_(std::move(memory)), limit_bytes_(limit_bytes) {}
+  ~PoolAllocator() override;
+  PoolAllocator(const PoolAllocator&) = delete;
+  PoolAllocator& operator=(const PoolAllocator&) = delete;
 
   void* allocate(int64_t bytes, MemoryTag tag) override;
   void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
   [[nodiscard]] MemoryLedger ledger() const override;
+  [[nodiscard]] Memory& memory() override { return *memory_; }
 
  private:
+  std::unique_ptr<Memory> memory_;
   int64_t limit_bytes_;
   mutable std::mutex mutex_;
   MemoryLedger ledger_;
   std::map<int64_t, std::vector<void*>> free_;
+};
+
+class HostAllocator final : public PoolAllocator {
+ public:
+  explicit HostAllocator(int64_t limit_bytes = 0)
+      : PoolAllocator(std::make_unique<HostMemory>(), limit_bytes) {}
 };
 
 // Decorator for tests: fills new blocks with NaN bits (0xff) and surrounds each with guard bands
@@ -86,6 +122,7 @@ class GuardAllocator final : public Allocator {
   void* allocate(int64_t bytes, MemoryTag tag) override;
   void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
   [[nodiscard]] MemoryLedger ledger() const override { return base_.ledger(); }
+  [[nodiscard]] Memory& memory() override { return base_.memory(); }
   // Guard bands found damaged so far when `abort_on_damage` is off (the harness's own test).
   [[nodiscard]] int damaged() const { return damaged_; }
   bool abort_on_damage = true;

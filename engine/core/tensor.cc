@@ -1,7 +1,5 @@
 #include "engine/core/tensor.h"
 
-#include <cstring>
-
 namespace bigbigan {
 
 Tensor Tensor::empty(const Context& ctx, const Shape& shape, DType dtype, MemoryTag tag) {
@@ -12,6 +10,7 @@ Tensor Tensor::empty(const Context& ctx, const Shape& shape, DType dtype, Memory
   Allocator* allocator = ctx.allocator;
   const int64_t bytes = shape.elems() * static_cast<int64_t>(size_of(dtype));
   tensor.data_ = allocator->allocate(bytes, tag);
+  tensor.memory_ = &allocator->memory();
   tensor.storage_ = std::shared_ptr<void>(
       tensor.data_, [allocator, bytes, tag](void* p) { allocator->release(p, bytes, tag); });
   return tensor;
@@ -19,9 +18,33 @@ Tensor Tensor::empty(const Context& ctx, const Shape& shape, DType dtype, Memory
 
 Tensor Tensor::zeros(const Context& ctx, const Shape& shape, DType dtype, MemoryTag tag) {
   Tensor tensor = empty(ctx, shape, dtype, tag);
-  std::memset(tensor.data_, 0, tensor.view().bytes());
+  tensor.clear();
   return tensor;
 }
+
+Tensor Tensor::from_host(const Context& ctx, const Shape& shape, DType dtype, const void* host,
+                         MemoryTag tag) {
+  const Tensor tensor = empty(ctx, shape, dtype, tag);
+  tensor.write(host);
+  return tensor;
+}
+
+Memory& Tensor::memory() const {
+  check(memory_ != nullptr, "tensor {}: its memory is borrowed", shape_);
+  return *memory_;
+}
+
+void Tensor::read(void* host) const { memory().read(data_, host, view().bytes()); }
+
+void Tensor::write(const void* host) const { memory().write(data_, host, view().bytes()); }
+
+void Tensor::copy_from(const Tensor& other) const {
+  check(other.memory_ == memory_ && other.view().bytes() == view().bytes(),
+        "tensor {}: copy from {}", shape_, other.shape_);
+  memory().copy(data_, other.data_, view().bytes());
+}
+
+void Tensor::clear() const { memory().fill(data_, 0, view().bytes()); }
 
 Tensor Tensor::borrow(View view) {
   Tensor tensor;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine/core/tape.h"
+#include "kernels/loss/adversarial.h"
 
 namespace bigbigan {
 
@@ -14,23 +15,9 @@ struct PairScores {
   Var s_x, s_z, s_xz;
 };
 
-// The 16 numbers of `terms`, f32 or f64 as ctx.dtype, written by both losses.
-enum LossTerm : int {
-  kLossTotal,
-  kLossX,
-  kLossZ,
-  kLossXZ,  // sums of the encoder and the generator half
-  kScoreXReal,
-  kScoreXFake,
-  kScoreZReal,
-  kScoreZFake,
-  kScoreXZReal,
-  kScoreXZFake,  // mean scores
-  kLossTermCount = 16
-};
-
 // L_D = mean_enc[h(s_x) + h(s_z) + h(s_xz)] + mean_gen[h(-s_x) + h(-s_z) + h(-s_xz)], h(t) = max(0,
-// 1 - t), each term clamped on its own. Returns the terms (16).
+// 1 - t), each term clamped on its own. Returns the terms
+// (kLossTermCount) in ctx.dtype.
 Tensor discriminator_loss(const Context& ctx, const PairScores& encoder,
                           const PairScores& generator, int64_t global_batch);
 

@@ -53,11 +53,10 @@ void backward(Backward& b, const Saved& saved) {
     batch_norm_backward_totals(ex, args, sums, totals);
   });
   if (saved.moments && b.ctx.comm != nullptr) b.ctx.comm->all_reduce_sum(totals);
-  const double count = saved.moments ? *saved.moments.as<double>() : 0.0;
   if (b.wants(0)) {
     const GradTarget d = b.grad(0);
     b.ctx.run([&](const auto& ex) {
-      batch_norm_backward_x(ex, args, d_y, totals, count, d.view, d.accumulate);
+      batch_norm_backward_x(ex, args, d_y, totals, saved.moments, d.view, d.accumulate);
     });
   }
   for (const int input : {1, 2}) {

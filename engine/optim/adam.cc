@@ -20,6 +20,10 @@ void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, co
   });
 }
 
+void increment(const Context& ctx, const Tensor& t) {
+  ctx.run([&](const auto& ex) { increment(ex, t); });
+}
+
 void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, double decay,
                 const Tensor& skip) {
   ctx.run([&](const auto& ex) { ema_update(ex, average, value, decay, skip); });

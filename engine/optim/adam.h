@@ -17,6 +17,9 @@ struct AdamOptions {
 void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, const Tensor& m,
                  const Tensor& v, const Tensor& t, const Tensor& skip, const AdamOptions& options);
 
+// t i64 (1) := t + 1
+void increment(const Context& ctx, const Tensor& t);
+
 // average = decay * average + (1 - decay) * value; decay = 0 copies. Skipped like adam_update.
 void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, double decay,
                 const Tensor& skip);

@@ -15,8 +15,10 @@ int64_t padded(int64_t elems) { return (elems + kPadElems - 1) / kPadElems * kPa
 
 void write_doubles(const Tensor& target, std::span<const double> values) {
   dispatch_real("initialize", target.dtype(), [&]<class T>(TypeTag<T>) {
-    std::transform(values.begin(), values.end(), target.as<T>(),
+    std::vector<T> converted(values.size());
+    std::transform(values.begin(), values.end(), converted.begin(),
                    [](double v) { return static_cast<T>(v); });
+    target.write(converted.data());
   });
 }
 
@@ -89,8 +91,8 @@ void ParamStore::initialize(uint64_t seed) {
 }
 
 void ParamStore::reset_ema() {
-  std::memcpy(ema.view().data, value.view().data, value.view().bytes());
-  std::memcpy(ema_statistics.view().data, statistics.view().data, statistics.view().bytes());
+  ema.copy_from(value);
+  ema_statistics.copy_from(statistics);
 }
 
 int64_t ParamStore::parameter_count() const { return parameter_count(""); }

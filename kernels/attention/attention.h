@@ -11,6 +11,8 @@ namespace bigbigan {
 
 void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstView value, View y,
                        View log_sum);
+void attention_forward(const CudaExec& ex, ConstView query, ConstView key, ConstView value, View y,
+                       View log_sum);
 
 struct AttentionBackwardArgs {
   ConstView query, key, value, y, log_sum, d_y;
@@ -18,5 +20,6 @@ struct AttentionBackwardArgs {
   bool accumulate_query = false, accumulate_key = false, accumulate_value = false;
 };
 void attention_backward(const CpuExec& ex, const AttentionBackwardArgs& args);
+void attention_backward(const CudaExec& ex, const AttentionBackwardArgs& args);
 
 }  // namespace bigbigan

@@ -53,13 +53,12 @@ class SyntheticTraining {
 
   Tensor noise() const {
     const int64_t r = model_.arch.encoder_resolution;
-    const Tensor pixels =
-        Tensor::empty(ctx_, {config_.train.batch, r, r, config_.model.image_channels}, DType::kU8);
-    for (int64_t i = 0; i < pixels.elems(); ++i) {
-      pixels.as<uint8_t>()[i] =
-          static_cast<uint8_t>(philox(0, RandomStream::kSample, i, 0).word[0]);
+    const Shape shape{config_.train.batch, r, r, config_.model.image_channels};
+    std::vector<uint8_t> pixels(shape.elems());
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      pixels[i] = static_cast<uint8_t>(philox(0, RandomStream::kSample, i, 0).word[0]);
     }
-    return pixels;
+    return Tensor::from_host(ctx_, shape, DType::kU8, pixels.data());
   }
 
   const Config& config_;

@@ -1,7 +1,7 @@
 // Where and how a launcher runs: the first argument of every kernel launcher.
 //
 // Each op is an overload set on these types: no registry, no macro, no virtual function. A
-// forgotten backend is a link error. Both are PODs passed by reference and copied freely.
+// forgotten backend is a link error. Execs are PODs passed by reference and copied freely.
 #pragma once
 
 #include <cstddef>
@@ -67,10 +67,25 @@ struct CpuExec {
   }
 };
 
+}  // namespace bigbigan
+
+struct CUstream_st;  // what cudaStream_t points to
+
+namespace bigbigan {
+
+// CUDA execution: launches go to `stream` in order. Only a build with CUDA defines launchers for
+// it.
+struct CudaExec {
+  CUstream_st* stream = nullptr;
+  int sms = 1;  // multiprocessors of the device: how many blocks are worth launching
+  KernelObserver* observer = nullptr;
+};
+
 // The first line of a launcher; it reports under the name of the function it stands in.
 class Observed {
  public:
-  explicit Observed(const CpuExec& ex, std::initializer_list<int64_t> sizes = {},
+  template <class Exec>
+  explicit Observed(const Exec& ex, std::initializer_list<int64_t> sizes = {},
                     const char* launcher = __builtin_FUNCTION())
       : observer_(ex.observer) {
     if (observer_ != nullptr) observer_->begin(launcher, {sizes.begin(), sizes.size()});

@@ -35,14 +35,20 @@ int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype);
 // y = conv(x, w) + bias, then max(., 0) where `relu`. `bias` (k) may be empty.
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
                   ConstView bias, bool relu, View y, View scratch);
+void conv2d_fprop(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
+                  ConstView bias, bool relu, View y, View scratch);
 
 // d_x (+)= gradient of x. `bias` (c), which may be empty, is added to each pixel of d_x: a
 // transposed convolution is this map used forwards.
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
                   ConstView bias, View d_x, bool accumulate, View scratch);
+void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
+                  ConstView bias, View d_x, bool accumulate, View scratch);
 
 // d_w (+)= gradient of w; fixed chunks of samples, added in order.
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
+                  bool accumulate, View scratch);
+void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch);
 
 }  // namespace bigbigan

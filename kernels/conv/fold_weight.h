@@ -13,10 +13,14 @@ namespace bigbigan {
 
 // w (K, 3, 3, C) -> v (C, 4, 4, K): 3x3 after nearest 2x upsampling as a transposed convolution.
 void fold_upsample_weight(const CpuExec& ex, ConstView w, View v);
+void fold_upsample_weight(const CudaExec& ex, ConstView w, View v);
 void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate);
+void fold_upsample_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate);
 
 // w (K, 3, 3, C) -> v (K, 4, 4, C): 3x3 before a 2x2 average pool as a strided convolution.
 void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v);
+void fold_avg_pool_weight(const CudaExec& ex, ConstView w, View v);
 void fold_avg_pool_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate);
+void fold_avg_pool_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate);
 
 }  // namespace bigbigan

@@ -10,5 +10,7 @@ namespace bigbigan {
 // f32, f64, bf16.
 void copy_features(const CpuExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
                    int64_t count, bool accumulate);
+void copy_features(const CudaExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
+                   int64_t count, bool accumulate);
 
 }  // namespace bigbigan

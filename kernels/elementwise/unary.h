@@ -9,17 +9,24 @@ namespace bigbigan {
 
 // y = max(x, 0); the derivative at 0 is 0. Backward reads the output: y > 0.
 void relu_forward(const CpuExec& ex, ConstView x, View y);
+void relu_forward(const CudaExec& ex, ConstView x, View y);
 void relu_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate);
+void relu_backward(const CudaExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate);
 
 // y = tanh(x); backward reads the output: 1 - y^2.
 void tanh_forward(const CpuExec& ex, ConstView x, View y);
+void tanh_forward(const CudaExec& ex, ConstView x, View y);
 void tanh_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate);
+void tanh_backward(const CudaExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate);
 
 // y = log(1 + e^x) = max(x, 0) + log1p(e^-|x|); backward reads the input: 1 / (1 + e^-x).
 void softplus_forward(const CpuExec& ex, ConstView x, View y);
+void softplus_forward(const CudaExec& ex, ConstView x, View y);
 void softplus_backward(const CpuExec& ex, ConstView x, ConstView d_y, View d_x, bool accumulate);
+void softplus_backward(const CudaExec& ex, ConstView x, ConstView d_y, View d_x, bool accumulate);
 
 // y = factor x, or y += factor x. factor 1 is a copy.
 void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate);
+void scale(const CudaExec& ex, ConstView x, double factor, View y, bool accumulate);
 
 }  // namespace bigbigan

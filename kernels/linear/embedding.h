@@ -9,8 +9,11 @@ namespace bigbigan {
 // y (N, D) = table[labels[n]]; labels i32 (N). Throws Error{kInternal} for a label outside the
 // table.
 void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, View y);
+void embedding_forward(const CudaExec& ex, ConstView table, ConstView labels, View y);
 // d_table[labels[n]] (+)= d_y[n], in order of n.
 void embedding_backward(const CpuExec& ex, ConstView labels, ConstView d_y, View d_table,
+                        bool accumulate);
+void embedding_backward(const CudaExec& ex, ConstView labels, ConstView d_y, View d_table,
                         bool accumulate);
 
 }  // namespace bigbigan

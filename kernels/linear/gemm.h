@@ -25,8 +25,10 @@ inline constexpr int64_t kAloneRows = 16;
 // f32 by oneDNN in fixed blocks of rows of c, f64 by loops. Views may have rank > 2: leading axes
 // fold into the rows.
 void gemm(const CpuExec& ex, const GemmArgs& args);
+void gemm(const CudaExec& ex, const GemmArgs& args);
 
 // c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; by loops, in parallel over i.
 void batched_gemm(const CpuExec& ex, const GemmArgs& args);
+void batched_gemm(const CudaExec& ex, const GemmArgs& args);
 
 }  // namespace bigbigan

@@ -256,11 +256,12 @@ void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, Co
 }
 
 void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
-                           ConstView totals, double count, View d_x, bool accumulate) {
+                           ConstView totals, ConstView moments, View d_x, bool accumulate) {
   const Observed observed(ex);
   check_args(args, d_y.shape);
   check_shape("batch_norm", "d_x", d_x.shape, args.x.shape);
   const Sizes s = sizes_of(args.x.shape);
+  const double count = moments ? *moments.as<double>() : 0.0;
   const double scale = count > 0 ? 1 / count : 0.0;
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;

@@ -27,6 +27,8 @@ struct SpectralNormArgs {
 // f32, f64; sums in f64.
 void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
                            bool iterate, double eps);
+void spectral_norm_forward(const CudaExec& ex, std::span<const SpectralNormArgs> weights,
+                           bool iterate, double eps);
 
 struct SpectralNormBackwardArgs {
   ConstView d_y, y, u, v, sigma;
@@ -34,5 +36,6 @@ struct SpectralNormBackwardArgs {
   bool accumulate = false;
 };
 void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights);
+void spectral_norm_backward(const CudaExec& ex, std::span<const SpectralNormBackwardArgs> weights);
 
 }  // namespace bigbigan

@@ -36,6 +36,11 @@ void adam_update(const CpuExec& ex, const AdamArgs& a) {
   });
 }
 
+void increment(const CpuExec& ex, View t) {
+  const Observed observed(ex);
+  ++*t.as<int64_t>();
+}
+
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
   const Observed observed(ex);
   check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(),

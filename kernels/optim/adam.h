@@ -18,13 +18,19 @@ struct AdamArgs {
 // m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) +
 // eps) Source: Kingma & Ba 2015, algorithm 1.
 void adam_update(const CpuExec& ex, const AdamArgs& args);
+void adam_update(const CudaExec& ex, const AdamArgs& args);
+// t i64 (1) := t + 1
+void increment(const CpuExec& ex, View t);
+void increment(const CudaExec& ex, View t);
 
 // average = decay average + (1 - decay) value; decay 0 copies.
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip);
+void ema_update(const CudaExec& ex, View average, ConstView value, double decay, ConstView skip);
 
 // f64 elements of scratch for sum_of_squares.
 int64_t sum_of_squares_scratch_elems(int64_t elems);
 // sum (1) := sum of squares of x in f64, fixed order; skip := 1 where it is not finite.
 void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch);
+void sum_of_squares(const CudaExec& ex, ConstView x, View sum, View skip, View scratch);
 
 }  // namespace bigbigan

@@ -33,13 +33,18 @@ struct RandomArgs {
 // out (N, ...): element j of row i is number j % 4 of block j / 4 of sample first_sample + i. f32,
 // f64. Uniform on [-1, 1): 2 w / 2^32 - 1 with the upper 24 bits of w.
 void random_uniform(const CpuExec& ex, const RandomArgs& args, View out);
+void random_uniform(const CudaExec& ex, const RandomArgs& args, View out);
 // Standard normal by Box-Muller, in pairs: words (0, 1) give two numbers, words (2, 3) two more.
 void random_normal(const CpuExec& ex, const RandomArgs& args, View out);
+void random_normal(const CudaExec& ex, const RandomArgs& args, View out);
 
 // z (N, Z) = mean + eps softplus(raw); stats (N, 2 Z) = [mean, raw]. Paper section 3.1.
 void reparametrize_forward(const CpuExec& ex, ConstView stats, ConstView eps, View z);
+void reparametrize_forward(const CudaExec& ex, ConstView stats, ConstView eps, View z);
 // d_stats (+)= [d_z, d_z eps sigmoid(raw)]
 void reparametrize_backward(const CpuExec& ex, ConstView stats, ConstView eps, ConstView d_z,
+                            View d_stats, bool accumulate);
+void reparametrize_backward(const CudaExec& ex, ConstView stats, ConstView eps, ConstView d_z,
                             View d_stats, bool accumulate);
 
 }  // namespace bigbigan

@@ -21,8 +21,12 @@ Shape max_pool_shape(const Shape& x, const MaxPoolWindow& window);
 // the first among equals.
 void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView x, View y,
                       View argmax);
+void max_pool_forward(const CudaExec& ex, const MaxPoolWindow& window, ConstView x, View y,
+                      View argmax);
 // d_x (+)= d_y at the winners; windows overlap, sums in order of the windows.
 void max_pool_backward(const CpuExec& ex, const MaxPoolWindow& window, ConstView argmax,
+                       ConstView d_y, View d_x, bool accumulate);
+void max_pool_backward(const CudaExec& ex, const MaxPoolWindow& window, ConstView argmax,
                        ConstView d_y, View d_x, bool accumulate);
 
 }  // namespace bigbigan

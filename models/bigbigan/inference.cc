@@ -1,7 +1,5 @@
 #include "models/bigbigan/inference.h"
 
-#include <cstring>
-
 #include "engine/ops/image.h"
 
 namespace bigbigan {
@@ -39,21 +37,18 @@ UseAverages::~UseAverages() { model_.g_store.use_ema = model_.e_store.use_ema = 
 Image picture_of(const Context& ctx, const Tensor& images, int64_t columns) {
   constexpr int64_t kReadableWidth = 64;
   const Shape& s = images.shape();
-  const Tensor pixels = denormalize_image(ctx, images);
-  const std::span bytes(pixels.as<uint8_t>(), static_cast<size_t>(pixels.elems()));
+  const auto bytes = denormalize_image(ctx, images).to_vector<uint8_t>();
   const Image grid = image_grid(bytes, s[0], s[1], s[2], s[3], columns);
   return enlarged(grid, std::max<int64_t>(1, kReadableWidth / s[2]));
 }
 
 Tensor interleaved(const Context& ctx, const Tensor& a, const Tensor& b) {
   check_shape("interleaved", "b", b.shape(), a.shape());
-  const int64_t n = a.shape()[0], row = n > 0 ? a.view().bytes() / n : 0;
+  const int64_t n = a.shape()[0];
   const Tensor out = Tensor::empty(ctx, a.shape().with_dim0(2 * n), a.dtype());
-  auto* to = static_cast<std::byte*>(out.view().data);
   for (int64_t i = 0; i < n; ++i) {
-    std::memcpy(to + 2 * i * row, static_cast<const std::byte*>(a.view().data) + i * row, row);
-    std::memcpy(to + (2 * i + 1) * row, static_cast<const std::byte*>(b.view().data) + i * row,
-                row);
+    out.slice(2 * i, 2 * i + 1).copy_from(a.slice(i, i + 1));
+    out.slice(2 * i + 1, 2 * i + 2).copy_from(b.slice(i, i + 1));
   }
   return out;
 }

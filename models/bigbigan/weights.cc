@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "kernels/common/dispatch.h"
@@ -63,8 +62,10 @@ void store_item(const Item& item, DType file_dtype, const std::vector<std::byte>
   dispatch_real("import", file_dtype, [&]<class From>(TypeTag<From>) {
     dispatch_real("import", item.tensor.dtype(), [&]<class To>(TypeTag<To>) {
       const auto* from = reinterpret_cast<const From*>(ordered.data());
-      std::transform(from, from + shape.elems(), item.tensor.as<To>(),
+      std::vector<To> converted(shape.elems());
+      std::transform(from, from + shape.elems(), converted.begin(),
                      [](From v) { return static_cast<To>(v); });
+      item.tensor.write(converted.data());
     });
   });
 }
@@ -76,10 +77,10 @@ ExportedWeights export_weights(BigBiGAN& model, WeightSet set) {
   for (const Item& item : items_of(model, set)) {
     const View view = item.tensor.view();
     std::vector<std::byte>& bytes = out.storage.emplace_back(view.bytes());
+    item.tensor.read(bytes.data());
     if (item.convolution) {
-      krsc_to_oihw(view.shape, view.data, bytes.data(), size_of(view.dtype));
-    } else {
-      std::memcpy(bytes.data(), view.data, bytes.size());
+      const std::vector<std::byte> krsc = bytes;
+      krsc_to_oihw(view.shape, krsc.data(), bytes.data(), size_of(view.dtype));
     }
     const auto dims = item.file_shape.dims();
     out.tensors.push_back({item.name, view.dtype, {dims.begin(), dims.end()}, bytes.data()});

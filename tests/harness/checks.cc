@@ -122,10 +122,9 @@ class Objective {
  private:
   double shifted(size_t i, const Values& direction, double step) const {
     std::vector<Var> vars(inputs_.begin(), inputs_.end());
-    vars[i] = Tensor::empty(ctx_, inputs_[i].shape(), DType::kF64);
-    const auto* from = inputs_[i].as<double>();
-    auto* to = vars[i].value.as<double>();
-    for (size_t k = 0; k < direction.size(); ++k) to[k] = from[k] + step * direction[k];
+    Values at = read(inputs_[i]);
+    for (size_t k = 0; k < direction.size(); ++k) at[k] += step * direction[k];
+    vars[i] = tensor_of(ctx_, inputs_[i].shape(), DType::kF64, at);
     const Outputs outputs = case_.run(ctx_, vars);
     long double sum = 0;
     for (size_t k = 0; k < outputs.size(); ++k) {

@@ -9,8 +9,8 @@
 namespace bigbigan {
 
 // Elements of an f32, f64 or bf16 tensor.
-std::vector<double> read(ConstView t);
-void write(View t, std::span<const double> values);
+std::vector<double> read(const Tensor& t);
+void write(const Tensor& t, std::span<const double> values);
 Tensor tensor_of(const Context& ctx, const Shape& shape, DType dtype,
                  std::span<const double> values);
 
