@@ -26,8 +26,7 @@ extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
-// --- barriers and votes
-// ----------------------------------------------------------------------------------------------
+// --- barriers and votes ---
 
 inline void __syncthreads(emu::Site site = emu::Site::here()) { emu::block_barrier(site); }
 inline int __syncthreads_count(int predicate, emu::Site site = emu::Site::here()) {
@@ -57,8 +56,7 @@ inline int __all_sync(unsigned mask, int predicate, emu::Site site = emu::Site::
   return __ballot_sync(mask, predicate == 0, site) == 0 ? 1 : 0;
 }
 
-// --- shuffles
-// --------------------------------------------------------------------------------------------------------
+// --- shuffles ---
 
 namespace emu {
 
@@ -104,8 +102,7 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
   return emu::shuffle(mask, value, inside ? source : emu::lane(), site);
 }
 
-// --- fences and atomics
-// ----------------------------------------------------------------------------------------------
+// --- fences and atomics ---
 
 inline void __threadfence() { emu::thread_fence(); }
 inline void __threadfence_block() { emu::thread_fence(); }
@@ -164,8 +161,7 @@ inline unsigned atomicInc(unsigned* address, unsigned limit) {
   return emu::atomic_change(address, [=](unsigned n) { return n >= limit ? 0u : n + 1; });
 }
 
-// --- memory hints: plain accesses
-// ------------------------------------------------------------------------------------
+// --- memory hints: plain accesses ---
 
 template <class T>
 T __ldg(const T* address) {
@@ -188,8 +184,7 @@ void __stcg(T* address, std::type_identity_t<T> value) {
   *address = value;
 }
 
-// --- numbers
-// ---------------------------------------------------------------------------------------------------------
+// --- numbers ---
 // The fast forms give the last bits of the host's library, not those of a GPU.
 
 template <class T>

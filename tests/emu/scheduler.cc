@@ -6,7 +6,6 @@
 #include "scheduler.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,9 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <set>
 #include <vector>
 
+#include "barrier_sites.h"
 #include "fiber.h"
 #include "settings.h"
 
@@ -93,15 +92,11 @@ bool same(const Site& a, const Site& b) {
   // One header's file name is a different literal in each object file.
   return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
-std::string text_of(const Site& site) {
-  return std::string(site.file) + ":" + std::to_string(site.line);
-}
 std::string text_of(const uint3& v) {
   return "(" + std::to_string(v.x) + ", " + std::to_string(v.y) + ", " + std::to_string(v.z) + ")";
 }
 
-// --- waiting
-// ---------------------------------------------------------------------------------------------------------
+// --- waiting ---
 
 void wait(State state, const Site& site) {
   Thread& me = *cpu.thread;
@@ -167,33 +162,7 @@ const uint64_t* warp_rendezvous(unsigned mask, uint64_t value, const Site& site,
   return warp.words[phase];
 }
 
-// --- barriers to skip and to list
-// ------------------------------------------------------------------------------------
-
-// Notes the place for EMU_BARRIERS; says whether it is the one of EMU_SKIP_BARRIER.
-bool skipped(const Site& site) {
-  static Site last;
-  static bool verdict = false;
-  if (site.line == last.line && site.file == last.file) return verdict;
-  const Unseen unseen;
-  static std::set<std::string>& met = *new std::set<std::string>;
-  const std::string text = text_of(site);
-  if (met.empty() && !settings().barriers_path.empty()) {
-    std::atexit([] {
-      std::FILE* file = std::fopen(settings().barriers_path.c_str(), "w");
-      if (file == nullptr) fail("cannot write " + settings().barriers_path);
-      for (const std::string& place : met) std::fprintf(file, "%s\n", place.c_str());
-      std::fclose(file);
-    });
-  }
-  met.insert(text);
-  last = site;
-  verdict = text == settings().skip_barrier;
-  return verdict;
-}
-
-// --- memory
-// ----------------------------------------------------------------------------------------------------------
+// --- memory ---
 
 constexpr size_t kStaticLimit = 48 * 1024, kSharedLimit = 227 * 1024;
 
@@ -207,8 +176,7 @@ void* new_shared(const void* key, size_t bytes) {
   return data;
 }
 
-// --- blocks and grids
-// ------------------------------------------------------------------------------------------------
+// --- blocks and grids ---
 
 // The queue keeps its memory from block to block, that is from one identity to another.
 void forget_deferred(Thread& thread) {
@@ -382,7 +350,7 @@ void* dynamic_shared() {
 }
 
 void block_barrier(Site site) {
-  if (!skipped(site)) block_rendezvous(0, site);
+  if (!barrier_skipped(site)) block_rendezvous(0, site);
 }
 int block_count(int predicate, Site site) { return block_rendezvous(predicate, site); }
 
