@@ -13,7 +13,7 @@ namespace bigbigan {
 enum class DType : uint8_t { kF32, kF64, kBF16, kU8, kI32, kI64 };
 
 // bfloat16: the upper half of an f32, rounded to nearest even. Storage only: convert, compute in
-// float.
+// float. Every NaN becomes the one that a GPU's conversion gives, so that both have the same bits.
 struct bf16 {
   uint16_t bits = 0;
 
@@ -21,7 +21,7 @@ struct bf16 {
   explicit bf16(float value) {
     const auto word = std::bit_cast<uint32_t>(value);
     if (std::isnan(value)) {
-      bits = static_cast<uint16_t>((word >> 16) | 0x40);  // stay a NaN: rounding could carry to Inf
+      bits = 0x7fff;
     } else {
       bits = static_cast<uint16_t>((word + 0x7fff + ((word >> 16) & 1)) >> 16);
     }

@@ -1,0 +1,46 @@
+# The CUDA platform: one interface target `cuda_platform`, and how .cu files are compiled.
+#
+#   EMULATED   g++ compiles the .cu files against NVIDIA's headers, and tests/emu runs them on the CPU. Needs the headers
+#              only: no nvcc, no driver. scripts/install_deps.sh fetches them where they are missing.
+if(BIGBIGAN_CUDA STREQUAL OFF)
+  function(add_cuda_kernels target)
+  endfunction()
+  return()
+elseif(BIGBIGAN_CUDA STREQUAL ON)
+  # Here: enable_language(CUDA), cuda_platform with NVIDIA's libraries, and FMT_USE_CONSTEXPR=1 for the CUDA language
+  # (without it fmt 9 turns its constexpr functions off under nvcc, and their consteval callers do not compile).
+  message(FATAL_ERROR "BIGBIGAN_CUDA=ON: this version has no kernels for a GPU yet; use OFF or EMULATED")
+elseif(NOT BIGBIGAN_CUDA STREQUAL EMULATED)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=${BIGBIGAN_CUDA}: expected OFF or EMULATED")
+endif()
+
+find_path(CUDA_INCLUDE cuda_runtime.h
+          PATHS $ENV{CUDA_HOME}/include /usr/local/cuda/include ${CMAKE_SOURCE_DIR}/.deps/cuda/include
+          NO_DEFAULT_PATH)
+if(NOT CUDA_INCLUDE)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED needs cuda_runtime.h: run scripts/install_deps.sh")
+endif()
+find_package(boost_context REQUIRED)
+
+add_library(cuda_platform INTERFACE)
+target_include_directories(cuda_platform SYSTEM INTERFACE ${CUDA_INCLUDE})
+target_include_directories(cuda_platform INTERFACE ${CMAKE_SOURCE_DIR}/tests/emu)  # cuda_emu.h
+target_link_libraries(cuda_platform INTERFACE cuda_emu)
+
+# Compiles .cu files as part of `target`.
+function(add_cuda_sources target)
+  target_sources(${target} PRIVATE ${ARGN})
+  # Packs are read as uint4, whatever the elements are: nvcc has no strict aliasing.
+  set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
+    COMPILE_OPTIONS "-xc++;-fno-strict-aliasing;-Wno-unknown-pragmas")
+endfunction()
+
+# Adds the kernels/<family>/*.cu to `target`.
+function(add_cuda_kernels target)
+  file(GLOB sources CONFIGURE_DEPENDS */*.cu)
+  list(FILTER sources EXCLUDE REGEX "/bench/")
+  if(sources)
+    add_cuda_sources(${target} ${sources})
+  endif()
+  target_link_libraries(${target} PUBLIC cuda_platform)
+endfunction()
