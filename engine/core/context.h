@@ -3,19 +3,15 @@
 #pragma once
 
 #include <utility>
-#include <variant>
 
+#include "any_exec.h"
 #include "engine/core/allocator.h"
 #include "kernels/common/dtype.h"
-#include "kernels/common/exec.h"
 
 namespace bigbigan {
 
 class Communicator;
 class Tape;
-
-// The backends of this build.
-using AnyExec = std::variant<CpuExec>;
 
 struct Context {
   AnyExec exec;

@@ -1,0 +1,12 @@
+// The backends of a build without CUDA. Which of the any_exec.h is found, CMake decides.
+#pragma once
+
+#include <variant>
+
+#include "kernels/common/exec.h"
+
+namespace bigbigan {
+
+using AnyExec = std::variant<CpuExec>;
+
+}  // namespace bigbigan

@@ -1,0 +1,48 @@
+// A CUDA device: its stream, and memory whose transfers take their place in the order of the
+// stream.
+#pragma once
+
+#include <memory>
+
+#include "engine/core/allocator.h"
+#include "kernels/common/exec.h"
+
+namespace bigbigan {
+
+// Memory of the device that is current where it is made. Host bytes pass through pageable memory:
+// write() returns when they may change again, read() when they are there.
+class CudaMemory final : public Memory {
+ public:
+  explicit CudaMemory(CUstream_st* stream) : stream_(stream) {}
+  void* allocate(int64_t bytes) override;
+  void release(void* block) noexcept override;
+  void read(const void* from, void* host, int64_t bytes) override;
+  void write(void* to, const void* host, int64_t bytes) override;
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void fill(void* to, int byte, int64_t bytes) override;
+
+ private:
+  CUstream_st* stream_;
+};
+
+// Makes device `index` current for this thread, and owns a stream on it. Throws Error{kSystem}
+// where there is no driver or no such device.
+class CudaDevice {
+ public:
+  explicit CudaDevice(int index = 0);
+  ~CudaDevice();
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+
+  [[nodiscard]] const CudaExec& exec() const { return exec_; }
+  [[nodiscard]] std::unique_ptr<Memory> memory() const {
+    return std::make_unique<CudaMemory>(exec_.stream);
+  }
+  // Waits for all launches; throws Error{kSystem} for an error that one of them met.
+  void synchronize() const;
+
+ private:
+  CudaExec exec_;
+};
+
+}  // namespace bigbigan
