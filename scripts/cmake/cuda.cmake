@@ -32,7 +32,7 @@ function(add_cuda_sources target)
   target_sources(${target} PRIVATE ${ARGN})
   # Packs are read as uint4, whatever the elements are: nvcc has no strict aliasing.
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
-    COMPILE_OPTIONS "-xc++;-fno-strict-aliasing;-Wno-unknown-pragmas")
+    COMPILE_OPTIONS "-fno-strict-aliasing;-Wno-unknown-pragmas")
 endfunction()
 
 # Adds the kernels/<family>/*.cu to `target`.
@@ -43,4 +43,28 @@ function(add_cuda_kernels target)
     add_cuda_sources(${target} ${sources})
   endif()
   target_link_libraries(${target} PUBLIC cuda_platform)
+endfunction()
+
+# Registers a whole test binary once per schedule of the emulated device: "<name>/<schedule>", label `emulated`.
+function(add_emulated_tests name target)
+  set(ascending EMU_ORDER=ascending)
+  set(descending EMU_ORDER=descending)
+  set(eager EMU_ORDER=random EMU_SEED=9 EMU_STREAMS=eager)
+  foreach(seed RANGE 1 8)
+    set(random${seed} EMU_ORDER=random EMU_SEED=${seed})
+  endforeach()
+  if(BIGBIGAN_SANITIZE STREQUAL thread)
+    # Races show whatever the schedule; which blocks can race depends on the number of identity sets.
+    set(descending ${descending} EMU_TSAN_SETS=3)
+    set(schedules random1 descending)
+  elseif(BIGBIGAN_SANITIZE STREQUAL address)
+    set(schedules ascending descending random1 random2 random3 random4 random5 random6 random7 random8 eager)
+  else()
+    set(schedules ascending descending random1 random2 random3 eager)
+  endif()
+  foreach(schedule ${schedules})
+    add_test(NAME ${name}/${schedule} COMMAND ${target})
+    set_tests_properties(${name}/${schedule} PROPERTIES LABELS emulated TIMEOUT 600
+      ENVIRONMENT "${${schedule}};TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0")
+  endforeach()
 endfunction()
