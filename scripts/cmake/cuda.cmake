@@ -14,11 +14,15 @@ elseif(NOT BIGBIGAN_CUDA STREQUAL EMULATED)
   message(FATAL_ERROR "BIGBIGAN_CUDA=${BIGBIGAN_CUDA}: expected OFF or EMULATED")
 endif()
 
-find_path(CUDA_INCLUDE cuda_runtime.h
-          PATHS $ENV{CUDA_HOME}/include /usr/local/cuda/include ${CMAKE_SOURCE_DIR}/.deps/cuda/include
-          NO_DEFAULT_PATH)
+set(cuda_home $ENV{CUDA_HOME})
+if(NOT cuda_home)
+  set(cuda_home /usr/local/cuda)
+endif()
+find_path(CUDA_INCLUDE NAMES cuda_runtime.h NO_DEFAULT_PATH
+          PATHS ${cuda_home}/include ${CMAKE_SOURCE_DIR}/.deps/cuda/include)
 if(NOT CUDA_INCLUDE)
-  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED needs cuda_runtime.h: run scripts/install_deps.sh")
+  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED: no cuda_runtime.h in ${cuda_home}/include or .deps/cuda/include; "
+                      "run scripts/install_deps.sh")
 endif()
 find_package(boost_context REQUIRED)
 
@@ -45,8 +49,11 @@ function(add_cuda_kernels target)
   target_link_libraries(${target} PUBLIC cuda_platform)
 endfunction()
 
+add_custom_target(emulated_tests)  # builds all that the tests with the label `emulated` run
+
 # Registers a whole test binary once per schedule of the emulated device: "<name>/<schedule>", label `emulated`.
 function(add_emulated_tests name target)
+  add_dependencies(emulated_tests ${target})
   set(ascending EMU_ORDER=ascending)
   set(descending EMU_ORDER=descending)
   set(eager EMU_ORDER=random EMU_SEED=9 EMU_STREAMS=eager)
