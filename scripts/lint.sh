@@ -7,11 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t sources < <(git ls-files '*.h' '*.cc')
+mapfile -t sources < <(git ls-files '*.h' '*.cc' '*.cuh' '*.cu')
 if [[ ${1:-} == --fix ]]; then clang-format -i "${sources[@]}"; fi
 clang-format --dry-run -Werror "${sources[@]}"
 python3 scripts/lint/layers.py
 if [[ ${1:-} == --tidy ]]; then
-  printf '%s\n' "${sources[@]}" | grep '\.cc$' | grep -v '^tests/fuzz/' |
+  printf '%s\n' "${sources[@]}" | grep '\.cc$' | grep -v -e '^tests/fuzz/' -e '^tests/emu/' |
     xargs -P "$(nproc)" -n 4 clang-tidy -p build --quiet
 fi

@@ -10,11 +10,11 @@
 
 #include <cstdint>
 #include <limits>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "kernels/common/cuda_status.h"
 #include "kernels/common/error.h"
 
 #ifdef __CUDACC__
@@ -44,14 +44,6 @@ inline constexpr unsigned kFullMask = 0xffffffff;
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxThreads = 1024;
 inline constexpr size_t kDefaultSharedBytes = 48 * 1024;  // more is granted on request
-
-// Throws Error{kSystem} "<what>: <error> (<its text>)" unless the call succeeded.
-inline void check_cuda(cudaError_t status, std::string_view what) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // reported here: the next launch shall not report it again
-  fail(ExitCode::kSystem, "{}: {} ({})", what, cudaGetErrorName(status),
-       cudaGetErrorString(status));
-}
 
 // Extents of a grid or block, in 64 bits so that a size too large is seen and not cut off; converts
 // from a number. Knows the line of the launch, for messages.

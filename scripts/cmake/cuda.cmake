@@ -14,11 +14,15 @@ elseif(NOT BIGBIGAN_CUDA STREQUAL EMULATED)
   message(FATAL_ERROR "BIGBIGAN_CUDA=${BIGBIGAN_CUDA}: expected OFF or EMULATED")
 endif()
 
-find_path(CUDA_INCLUDE cuda_runtime.h
-          PATHS $ENV{CUDA_HOME}/include /usr/local/cuda/include ${CMAKE_SOURCE_DIR}/.deps/cuda/include
-          NO_DEFAULT_PATH)
+set(cuda_home $ENV{CUDA_HOME})
+if(NOT cuda_home)
+  set(cuda_home /usr/local/cuda)
+endif()
+find_path(CUDA_INCLUDE NAMES cuda_runtime.h NO_DEFAULT_PATH
+          PATHS ${cuda_home}/include ${CMAKE_SOURCE_DIR}/.deps/cuda/include)
 if(NOT CUDA_INCLUDE)
-  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED needs cuda_runtime.h: run scripts/install_deps.sh")
+  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED: no cuda_runtime.h in ${cuda_home}/include or .deps/cuda/include; "
+                      "run scripts/install_deps.sh")
 endif()
 find_package(boost_context REQUIRED)
 
@@ -32,7 +36,7 @@ function(add_cuda_sources target)
   target_sources(${target} PRIVATE ${ARGN})
   # Packs are read as uint4, whatever the elements are: nvcc has no strict aliasing.
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
-    COMPILE_OPTIONS "-xc++;-fno-strict-aliasing;-Wno-unknown-pragmas")
+    COMPILE_OPTIONS "-fno-strict-aliasing;-Wno-unknown-pragmas")
 endfunction()
 
 # Adds the kernels/<family>/*.cu to `target`.
@@ -43,4 +47,31 @@ function(add_cuda_kernels target)
     add_cuda_sources(${target} ${sources})
   endif()
   target_link_libraries(${target} PUBLIC cuda_platform)
+endfunction()
+
+add_custom_target(emulated_tests)  # builds all that the tests with the label `emulated` run
+
+# Registers a whole test binary once per schedule of the emulated device: "<name>/<schedule>", label `emulated`.
+function(add_emulated_tests name target)
+  add_dependencies(emulated_tests ${target})
+  set(ascending EMU_ORDER=ascending)
+  set(descending EMU_ORDER=descending)
+  set(eager EMU_ORDER=random EMU_SEED=9 EMU_STREAMS=eager)
+  foreach(seed RANGE 1 8)
+    set(random${seed} EMU_ORDER=random EMU_SEED=${seed})
+  endforeach()
+  if(BIGBIGAN_SANITIZE STREQUAL thread)
+    # Races show whatever the schedule; which blocks can race depends on the number of identity sets.
+    set(descending ${descending} EMU_TSAN_SETS=3)
+    set(schedules random1 descending)
+  elseif(BIGBIGAN_SANITIZE STREQUAL address)
+    set(schedules ascending descending random1 random2 random3 random4 random5 random6 random7 random8 eager)
+  else()
+    set(schedules ascending descending random1 random2 random3 eager)
+  endif()
+  foreach(schedule ${schedules})
+    add_test(NAME ${name}/${schedule} COMMAND ${target})
+    set_tests_properties(${name}/${schedule} PROPERTIES LABELS emulated TIMEOUT 600
+      ENVIRONMENT "${${schedule}};TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0")
+  endforeach()
 endfunction()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 MAX_LINES = 400
+SOURCES = ("*.h", "*.cc", "*.cuh", "*.cu")
 
 # Room -> rooms whose headers it may include, itself aside. A kernel family sees kernels/common only.
 ENGINE = {
@@ -34,8 +35,21 @@ THIRD_PARTY = {
     "xxhash.h": {"engine/data/dataset.cc", "engine/io/checkpoint.cc"},
     "png.h": {"engine/io/png.cc"},
     "lbfgs.h": {"eval/probe.cc"},
+    "cuda": {"kernels/common/launch.cuh", "kernels/common/cuda_status.h"},
     "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/op_benchmarks.h"},
 }
+
+# What only some files may say -> those files. Kernels see CUDA through kernels/common, so that the emulated device, too,
+# can run them.
+CUDA_WORDS = {
+    r"<<<": {"kernels/common/launch.cuh"},
+    r"\b__shared__\b": {"kernels/common/launch.cuh", "tests/emu/cuda_emu.h"},
+    r"\b__CUDACC__\b": {"kernels/common/launch.cuh", "kernels/common/ptx.cuh"},
+    r"\basm\b": {"kernels/common/ptx.cuh"},
+    r"\b__activemask\b|\bcooperative_groups\b": set(),
+}
+EMULATOR_WORDS = re.compile(r"\bemu::|tests/emu|cuda_emu")
+SEES_EMULATOR = {"kernels/common/launch.cuh", "kernels/common/ptx.cuh"}
 
 
 def allowed(includer: str, included: str) -> bool:
@@ -56,10 +70,16 @@ def problems_of(path: str) -> list[str]:
     found = []
     if text.count("\n") > MAX_LINES:
         found.append(f"{path}: {text.count(chr(10))} lines, at most {MAX_LINES}: two rooms?")
-    if path.endswith(".h") and "#pragma once" not in text:
+    if path.endswith((".h", ".cuh")) and "#pragma once" not in text:
         found.append(f"{path}: no #pragma once")
     if not path.startswith("tests/") and re.search(r"^using namespace", text, re.M):
         found.append(f"{path}: using namespace outside tests")
+    code = re.sub(r"//.*", "", text)
+    for word, files in CUDA_WORDS.items():
+        if re.search(word, code) and path not in files:
+            found.append(f"{path}: says {word}, which belongs to {', '.join(sorted(files)) or 'no file'}")
+    if not path.startswith("tests/") and path not in SEES_EMULATOR and EMULATOR_WORDS.search(code):
+        found.append(f"{path}: refers to the emulated device")
     for included in re.findall(r'^#include [<"]([^>"]+)[>"]', text, re.M):
         if not allowed(path, included):
             found.append(f"{path}: includes {included}, which lies above or beside it")
@@ -70,7 +90,7 @@ def problems_of(path: str) -> list[str]:
 
 
 def main() -> int:
-    files = subprocess.run(["git", "ls-files", "*.h", "*.cc"], capture_output=True, text=True, check=True).stdout.split()
+    files = subprocess.run(["git", "ls-files", *SOURCES], capture_output=True, text=True, check=True).stdout.split()
     found = [problem for path in files if pathlib.Path(path).exists() for problem in problems_of(path)]
     print("\n".join(found) if found else f"layers: {len(files)} files, every include points down")
     return 1 if found else 0

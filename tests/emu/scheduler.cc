@@ -17,6 +17,7 @@
 
 #include "barrier_sites.h"
 #include "fiber.h"
+#include "processor.h"
 #include "settings.h"
 
 uint3 threadIdx, blockIdx;
@@ -25,62 +26,6 @@ dim3 blockDim, gridDim;
 namespace emu {
 namespace {
 
-enum class State { kReady, kInBlockBarrier, kInWarpCollective, kReturned };
-
-struct Thread {
-  uint3 position{};
-  State state = State::kReady;
-  Site site;
-  Fiber* fiber = nullptr;
-  std::vector<std::function<void()>> deferred;
-};
-
-// One rendezvous at a time; two sets of words, since a fast lane may be at the next one while a
-// slow lane still reads. That suffices because all rendezvous of a warp have the same lanes.
-struct Warp {
-  unsigned present = 0, arrived = 0;
-  Site site;
-  int phase = 0;
-  uint64_t words[2][32] = {};
-};
-
-struct SharedArray {
-  const void* key;
-  void* data;
-};
-
-// Addresses that stand for "all came here": memory of its own, so that no block inherits another's
-// order.
-struct OrderMarks {
-  char block[2];
-  char warp[32][2];
-};
-
-// All that exists once: ranks in one process share the emulated device's only processor.
-struct Processor {
-  std::mutex mutex;
-  uint64_t launches = 0;
-
-  // the grid
-  const std::function<void()>* body = nullptr;
-  size_t dynamic_bytes = 0;
-  char* grid_order = nullptr;  // [0] start, [1] end
-  std::vector<Fiber*> free_fibers;
-  std::vector<std::vector<Fiber*>> fibers_of_set;  // ThreadSanitizer: [set][thread]
-  size_t set = 0;
-
-  // the block
-  std::vector<Thread> threads;
-  std::vector<Warp> warps;
-  std::vector<SharedArray> shared;
-  size_t static_bytes = 0;
-  std::unique_ptr<OrderMarks> marks;
-  Site barrier_site;
-  size_t arrived = 0, live = 0;
-  int phase = 0, votes[2] = {};
-
-  Thread* thread = nullptr;  // the one that runs
-};
 Processor& cpu = *new Processor;  // never destroyed: suspended fibers would unwind
 
 unsigned index_of(const Thread& thread) {
@@ -259,15 +204,31 @@ void end_block() {
   cpu.marks.reset();
 }
 
-void run_block(std::vector<unsigned>& order, Random& random) {
+// Gives each ready lane of a warp a turn; false if there was none.
+bool run_lanes(unsigned warp, const std::vector<unsigned>& lanes) {
+  bool progress = false;
+  for (const unsigned lane : lanes) {
+    const size_t index = size_t{32} * warp + lane;
+    if (index >= cpu.threads.size() || cpu.threads[index].state != State::kReady) continue;
+    resume(cpu.threads[index]);
+    progress = true;
+  }
+  return progress;
+}
+
+// A warp runs on as long as it can, so that it gets far ahead of the others: turns given fairly
+// would hide that a barrier is missing.
+void run_block(std::vector<unsigned>& warps, std::vector<unsigned>& lanes, Random& random) {
   begin_block();
   while (cpu.live > 0) {
     bool progress = false;
-    random.arrange(order);
-    for (const unsigned index : order) {
-      if (cpu.threads[index].state != State::kReady) continue;
-      resume(cpu.threads[index]);
-      progress = true;
+    random.arrange(warps);
+    for (const unsigned warp : warps) {
+      random.arrange(lanes);
+      while (run_lanes(warp, lanes)) {
+        progress = true;
+        if (random.interrupts()) break;
+      }
     }
     if (!progress) report_deadlock();
   }
@@ -304,9 +265,10 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
   cpu.grid_order = grid_order.get();
 
   std::vector<size_t> blocks(size_t{grid.x} * grid.y * grid.z);
-  std::vector<unsigned> threads(cpu.threads.size());
+  std::vector<unsigned> warps(cpu.warps.size()), lanes(32);
   std::iota(blocks.begin(), blocks.end(), size_t{0});
-  std::iota(threads.begin(), threads.end(), 0u);
+  std::iota(warps.begin(), warps.end(), 0u);
+  std::iota(lanes.begin(), lanes.end(), 0u);
   random.arrange(blocks);
 
   order_release(&cpu.grid_order[0]);
@@ -316,7 +278,7 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
                 static_cast<unsigned>(i / grid.x / grid.y)};
     // By the running number: by coordinates, neighbours across the end of a row could share a set.
     cpu.set = number % settings().tsan_sets;
-    run_block(threads, random);
+    run_block(warps, lanes, random);
   }
   order_acquire(&cpu.grid_order[1]);
 }

@@ -42,9 +42,11 @@ class Random {
         break;
     }
   }
-  size_t below(size_t n) { return next() % n; }
+  // Whether a warp that could run on must wait for others now and then.
+  bool interrupts() { return settings().order == ScheduleOrder::kRandom && below(8) == 0; }
 
  private:
+  size_t below(size_t n) { return next() % n; }
   uint64_t next() {  // splitmix64
     uint64_t z = state_ += 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;

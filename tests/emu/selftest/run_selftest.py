@@ -83,7 +83,7 @@ class Selftest:
     def run(self, row: str, variant: str, setting: dict[str, str]) -> tuple[bool, str]:
         """Whether the program ended well, and what it said."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("EMU_")}
-        environment |= {"TSAN_OPTIONS": "halt_on_error=1"} | setting
+        environment |= {"TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0"} | setting
         done = subprocess.run([self.program, row, variant], env=environment, capture_output=True, text=True, timeout=60)
         return done.returncode == 0, done.stdout + done.stderr
 
