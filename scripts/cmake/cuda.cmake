@@ -46,6 +46,8 @@ function(add_cuda_kernels target)
   if(sources)
     add_cuda_sources(${target} ${sources})
   endif()
+  # In the place of cuDNN and cuBLASLt.
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/emu/vendor_ops.cc)
   target_link_libraries(${target} PUBLIC cuda_platform)
 endfunction()
 

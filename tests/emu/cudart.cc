@@ -206,6 +206,10 @@ ErrorText text_of(cudaError_t status) {
 
 }  // namespace
 
+bool on_device(const void* address, size_t bytes) {
+  return place_of(address, bytes) == Place::kDevice;
+}
+
 std::mutex& tables() {
   static auto& mutex = *new std::mutex;
   return mutex;

@@ -75,6 +75,9 @@ bool forbidden_by_capture();
 // `op` becomes a node if `stream` is capturing; false otherwise. Needs tables() locked.
 bool capture_op(CUstream_st& stream, const Op& op, cudaError_t& status);
 
+// Whether the bytes lie in one live allocation of device memory.
+bool on_device(const void* address, size_t bytes);
+
 CUstream_st& resolve(StreamHandle handle);
 // Runs everything queued on the streams of a device, or only on those that the null stream waits
 // for.

@@ -285,6 +285,28 @@ std::string check_repeatable(const OpCase& c) {
   return {};
 }
 
+std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& allocator) {
+  constexpr double kPrefill = 7.0;
+  const RunOptions plain{
+      .dtype = DType::kF32, .guarded = true, .exec = &exec, .allocator = &allocator};
+  RunOptions adding = plain;
+  adding.prefill = kPrefill;
+  adding.accumulate = true;
+  const CaseResult f64 = run_case(c, {}), f32 = run_case(c, plain);
+  for (const std::string& failure :
+       {report(c, "guards", f32.damage), forward_f32(c, f32, f64), gradient_f32(c, f32, f64)}) {
+    if (!failure.empty()) return failure;
+  }
+  if (!same_bits(run_case(c, plain), f32)) return report(c, "repeatable", "other bits again");
+  CaseResult added = run_case(c, adding);
+  for (Values& gradient : added.gradients) {
+    for (double& v : gradient) v -= kPrefill;
+  }
+  return report(c, "accumulate",
+                compare("accumulated gradient", added.gradients, f64.gradients,
+                        4 * tolerance(c, DType::kF32), std::max(kPrefill, c.gradient_scale)));
+}
+
 std::string check_all(const OpCase& c) {
   for (const auto check : {check_forward_f32, check_composite, check_gradient, check_gradient_f32,
                            check_accumulate, check_partial, check_guards, check_repeatable}) {

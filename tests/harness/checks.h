@@ -20,7 +20,11 @@ std::string check_repeatable(const OpCase& c);  // equal bits with 1, 2 and 3 th
 // benchmark.
 std::string check_f32(const OpCase& c, double& worst_error);
 
-// All of them, in this order; the first failure.
+// What `exec` computes in f32 in guarded memory of `allocator`: against f64 on the CPU, gradients
+// overwritten and accumulated, writes inside their blocks, and the same bits again.
+std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& allocator);
+
+// All checks of the CPU, in this order; the first failure.
 std::string check_all(const OpCase& c);
 
 }  // namespace bigbigan

@@ -38,7 +38,7 @@ class CaseRun {
  public:
   CaseRun(const OpCase& c, const RunOptions& options, Allocator& allocator)
       : case_(c), options_(options), pool_(options.threads) {
-    ctx_ = {.exec = CpuExec{&pool_},
+    ctx_ = {.exec = options.exec != nullptr ? *options.exec : AnyExec(CpuExec{&pool_}),
             .allocator = &allocator,
             .dtype = options.dtype,
             .batch_statistics = c.training,
@@ -136,10 +136,11 @@ std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype
 
 CaseResult run_case(const OpCase& c, const RunOptions& options) {
   HostAllocator host;
-  GuardAllocator guard(host);
+  Allocator& base = options.allocator != nullptr ? *options.allocator : host;
+  GuardAllocator guard(base);
   guard.abort_on_damage = false;
   CaseResult result;
-  CaseRun(c, options, options.guarded ? static_cast<Allocator&>(guard) : host).run(result);
+  CaseRun(c, options, options.guarded ? static_cast<Allocator&>(guard) : base).run(result);
   if (guard.damaged() > 0) {
     result.damage = fmt::format("a write outside a block: {} guard bands damaged", guard.damaged());
   }

@@ -72,6 +72,9 @@ struct RunOptions {
   bool guarded = false;                    // guard bands around blocks, NaN in fresh ones
   int only_input = -1;                     // the one input that wants a gradient; -1: all that do
   const CaseFunction* function = nullptr;  // the composite, if not `run`
+  // Another backend than the CPU, and its memory; `threads` is then unused.
+  const AnyExec* exec = nullptr;
+  Allocator* allocator = nullptr;
 };
 CaseResult run_case(const OpCase& c, const RunOptions& options);
 
