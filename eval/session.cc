@@ -43,11 +43,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
 Session::Session(Vfs& vfs, ModelOptions options)
     : vfs_(vfs),
       options_(std::move(options)),
-      pool_(thread_count(options_.threads)),
-      exec_{&pool_},
-      ctx_(inference_context({.exec = exec_, .allocator = &allocator_},
+      device_(options_.device, thread_count(options_.threads)),
+      ctx_(inference_context({.exec = device_.exec(), .allocator = &device_.allocator()},
                              options_.bn == "batch" ? BnMode::kBatch : BnMode::kStored)) {
-  require_device(options_.device);
   loaded_ = load_model(vfs_, options_.model, ctx_,
                        options_.weights == "ema" ? WeightSet::kEma : WeightSet::kLive);
   settings_ = settings_of(loaded_);

@@ -4,9 +4,9 @@
 
 #include <string>
 
+#include "engine/core/device.h"
 #include "engine/io/vfs.h"
 #include "engine/util/program.h"
-#include "engine/util/thread_pool.h"
 #include "models/bigbigan/inference.h"
 #include "models/bigbigan/load.h"
 
@@ -20,7 +20,7 @@ struct ModelOptions {
   std::string model;            // run directory, checkpoint directory or .safetensors file
   std::string weights = "ema";  // live, ema
   std::string bn = "stored";    // batch, stored
-  std::string device = "cpu";
+  std::string device = "auto";
   int64_t batch = 256;
   int64_t threads = 0;  // 0: the cores this process may use
 };
@@ -45,7 +45,8 @@ class Session {
   [[nodiscard]] const Encoder& encoder() const;
   // No tape, no updates; batch norm as asked for.
   [[nodiscard]] Context context() const { return ctx_; }
-  [[nodiscard]] const CpuExec& exec() const { return exec_; }
+  // For work on the host: features, classifiers.
+  [[nodiscard]] const CpuExec& exec() const { return device_.cpu(); }
   [[nodiscard]] Vfs& vfs() const { return vfs_; }
   [[nodiscard]] const ModelOptions& options() const { return options_; }
   [[nodiscard]] const RunSettings& settings() const { return settings_; }
@@ -58,9 +59,7 @@ class Session {
  private:
   Vfs& vfs_;
   ModelOptions options_;
-  ThreadPool pool_;
-  HostAllocator allocator_;
-  CpuExec exec_;
+  Device device_;
   Context ctx_;
   LoadedModel loaded_;
   RunSettings settings_;

@@ -15,7 +15,7 @@ namespace {
 
 struct Arguments {
   std::string preset, config_file, data, run_dir, resume, init_from, seed;
-  std::string device = "cpu";
+  std::string device = "auto";
   std::vector<std::string> overrides;
   bool describe = false, dry_run = false, json = false;
 };
@@ -94,6 +94,7 @@ Vfs::Path new_run_directory(Vfs& vfs, const std::string& preset) {
 }
 
 ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
+  Device device(args.device, thread_count(config.train.threads));
   const bool is_resuming = !args.resume.empty();
   const Vfs::Path run = is_resuming            ? Vfs::Path(args.resume)
                         : args.run_dir.empty() ? new_run_directory(vfs, args.preset)
@@ -106,7 +107,7 @@ ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
          run.string(), run.string());
   }
   const StopSignals signals;
-  Trainer trainer(vfs, run, config);
+  Trainer trainer(vfs, run, config, device);
   if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
   // Written last: a run that cannot start (no data, say) leaves its directory free.
   write_file_atomic(vfs, saved_config(run), trainer.state().config);
@@ -146,7 +147,7 @@ int run(int argc, char** argv) {
     fail(ExitCode::kUsage, "--run-dir {} and --resume {}: give one of them", args.run_dir,
          args.resume);
   }
-  require_device(args.device);
+  check_device_name(args.device);
   PosixVfs vfs;
   const Config config = resolve(vfs, args);
   if (args.describe) {

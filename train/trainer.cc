@@ -51,12 +51,12 @@ void check_same_config(const std::string& saved_text, Config config, const Vfs::
 
 }  // namespace
 
-Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config)
+Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
     : vfs_(vfs),
       run_(std::move(run)),
       config_(config),
-      pool_(thread_count(config.train.threads)),
-      ctx_{.exec = CpuExec{&pool_}, .allocator = &allocator_},
+      device_(device),
+      ctx_{.exec = device_.exec(), .allocator = &device_.allocator()},
       model_(config.model) {
   const auto all =
       open_dataset(vfs_, config_.data.path, Split::kTrain, model_.arch.encoder_resolution);
@@ -157,7 +157,7 @@ void Trainer::log(const StepReport& r) {
   const auto steps = static_cast<double>(std::max<int64_t>(1, state_.step - logged_step_));
   const double ms = 1e3 * step_seconds_ / steps;
   const double img_per_s = static_cast<double>(config_.train.batch) * 1e3 / ms;
-  const MemoryLedger memory = allocator_.ledger();
+  const MemoryLedger memory = device_.allocator().ledger();
   const FlatJson line = {{"step", state_.step},
                          {"images", state_.consumed_samples},
                          {"elapsed_s", state_.elapsed_seconds},

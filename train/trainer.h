@@ -1,12 +1,12 @@
 // A training run: data, steps, logs, pictures, checkpoints, and stopping.
 #pragma once
 
+#include "engine/core/device.h"
 #include "engine/data/batches.h"
 #include "engine/io/jsonl.h"
 #include "engine/io/tensorboard.h"
 #include "engine/util/fault.h"
 #include "engine/util/program.h"
-#include "engine/util/thread_pool.h"
 #include "train/state.h"
 #include "train/step.h"
 
@@ -17,7 +17,7 @@ class Trainer {
   // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is
   // one. `run` exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data,
   // kConfig for a checkpoint of another configuration or other data, kNoCheckpoint.
-  Trainer(Vfs& vfs, Vfs::Path run, const Config& config);
+  Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device);
 
   // Takes weights and averages from another run, checkpoint or file in place of initial ones; only
   // before step 1.
@@ -46,8 +46,7 @@ class Trainer {
   Vfs& vfs_;
   Vfs::Path run_;
   Config config_;
-  ThreadPool pool_;
-  HostAllocator allocator_;
+  Device& device_;
   Context ctx_;
   BigBiGAN model_;
   TrainState state_;

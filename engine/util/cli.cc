@@ -152,16 +152,9 @@ std::vector<std::string> split_choices(const std::string& list, const std::strin
 }
 
 CLI::Option* add_device(CLI::App& app, std::string& device) {
-  return app.add_option("--device", device, "cpu, or cuda[:i]")->capture_default_str();
-}
-
-void require_device(const std::string& device) {
-  if (device == "cpu") return;
-  if (device == "cuda" || device.starts_with("cuda:")) {
-    fail(ExitCode::kSystem, "--device {}: this build has no CUDA backend; use --device cpu",
-         device);
-  }
-  fail(ExitCode::kUsage, "--device {}: expected cpu or cuda[:i]", device);
+  return app
+      .add_option("--device", device, "cuda[:i], cpu, or auto: the first GPU if there is one")
+      ->capture_default_str();
 }
 
 }  // namespace bigbigan

@@ -29,11 +29,8 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::string& help, const std::vector<std::string>& choices);
 
-// --device cpu|cuda[:i].
+// --device auto|cpu|cuda[:i]: the name of a Device.
 CLI::Option* add_device(CLI::App& app, std::string& device);
-// Throws Error{kSystem} for a device that this build does not have, Error{kUsage} for an unknown
-// one.
-void require_device(const std::string& device);
 
 // "a,b" -> {a, b}; throws Error{kUsage} naming `option` and the nearest choice for a name that is
 // not among `choices`, or for an empty list.

@@ -1,7 +1,7 @@
 // Every op case on CUDA: through the engine's operations and its tape, against the CPU in f64.
 #include <catch2/catch.hpp>
 
-#include "cuda_device.h"
+#include "engine/core/backend_cuda/cuda_device.h"
 #include "tests/harness/checks.h"
 
 using namespace bigbigan;

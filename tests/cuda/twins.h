@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "cuda_device.h"
+#include "engine/core/backend_cuda/cuda_device.h"
 #include "engine/core/tensor.h"
 #include "tests/harness/values.h"
 

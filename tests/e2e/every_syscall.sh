@@ -9,6 +9,9 @@
 # Needs strace; exit code 77 where there is none or it may not trace.
 set -uo pipefail
 
+# LeakSanitizer cannot look at a process that is traced.
+export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
+
 trainer=$1 folder=$2 injection=$3 points=$4
 calls="openat write pwrite64 ftruncate fsync close rename unlink mkdir rmdir"
 run=$folder/run log=$folder/log

@@ -1,0 +1,12 @@
+#include "engine/core/device.h"
+#include "kernels/common/error.h"
+
+namespace bigbigan {
+
+std::unique_ptr<Accelerator> open_cuda(int) {
+  fail(ExitCode::kSystem, "--device cuda: this build has no CUDA backend; use --device cpu");
+}
+
+bool has_cuda_backend() { return false; }
+
+}  // namespace bigbigan

@@ -1,0 +1,26 @@
+#include "engine/core/backend_cuda/cuda_device.h"
+#include "engine/core/device.h"
+
+namespace bigbigan {
+namespace {
+
+class CudaAccelerator final : public Accelerator {
+ public:
+  explicit CudaAccelerator(int index) : device_(index), pool_(device_.memory()) {}
+  [[nodiscard]] AnyExec exec() const override { return device_.exec(); }
+  Allocator& allocator() override { return pool_; }
+
+ private:
+  CudaDevice device_;
+  PoolAllocator pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<Accelerator> open_cuda(int index) {
+  return std::make_unique<CudaAccelerator>(index);
+}
+
+bool has_cuda_backend() { return true; }
+
+}  // namespace bigbigan

@@ -1,0 +1,49 @@
+// The device that a program computes on, chosen by the name of its --device option.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "any_exec.h"
+#include "engine/core/allocator.h"
+#include "engine/util/thread_pool.h"
+
+namespace bigbigan {
+
+// A device beside the CPU. Which of backend_{cpu,cuda}/open_cuda.cc is linked, CMake decides.
+class Accelerator {
+ public:
+  virtual ~Accelerator() = default;
+  [[nodiscard]] virtual AnyExec exec() const = 0;
+  virtual Allocator& allocator() = 0;
+};
+
+// Throws Error{kSystem}, saying why, where there is no such device or this build has no backend for
+// it.
+std::unique_ptr<Accelerator> open_cuda(int index);
+// Whether `auto` looks for a GPU at all: a build without the backend runs on the CPU and need not
+// say so.
+bool has_cuda_backend();
+
+class Device {
+ public:
+  // "cpu"; "cuda" or "cuda:i"; or "auto": the first GPU, or the CPU with a line on stderr that says
+  // why. `threads` CPU threads. Throws Error{kUsage} for another name, Error{kSystem} as open_cuda.
+  Device(const std::string& name, int threads);
+
+  [[nodiscard]] AnyExec exec() const { return accelerator_ ? accelerator_->exec() : cpu_; }
+  [[nodiscard]] Allocator& allocator() { return accelerator_ ? accelerator_->allocator() : host_; }
+  // For work that stays on the host.
+  [[nodiscard]] const CpuExec& cpu() const { return cpu_; }
+
+ private:
+  ThreadPool pool_;
+  CpuExec cpu_{&pool_};
+  HostAllocator host_;
+  std::unique_ptr<Accelerator> accelerator_;
+};
+
+// Throws Error{kUsage} unless `name` is a device name.
+void check_device_name(const std::string& name);
+
+}  // namespace bigbigan

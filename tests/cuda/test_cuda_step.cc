@@ -1,0 +1,143 @@
+// Whole training steps on CUDA beside the CPU: losses, gradients, weights, averages.
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "engine/core/backend_cuda/cuda_device.h"
+#include "kernels/random/philox.h"
+#include "tests/harness/values.h"
+#include "train/step.h"
+
+using namespace bigbigan;
+
+namespace {
+
+constexpr int kSteps = 20;
+
+// Every part of the model in few channels: attention in G and D, conditional batch norm, a
+// stochastic encoder.
+Config small_config() {
+  Config c;
+  c.model.resolution = 32;
+  c.model.image_channels = 2;
+  c.model.z_dim = 8;
+  c.model.embed_dim = 3;
+  c.model.g_channels = {8, 8, 8, 4};
+  c.model.d_channels = {8, 8, 5, 6};
+  c.model.g_attention = c.model.d_attention = 16;
+  c.model.mlp_width = 7;
+  c.model.mlp_blocks = 2;
+  c.model.encoder = "basic";
+  c.model.encoder_channels = {3, 5};
+  c.model.encoder_head_width = 6;
+  c.train.batch = 3;
+  c.train.ema_start = 5;
+  return c;
+}
+
+// One run on one backend.
+struct Run {
+  Run(const Config& config, const AnyExec& exec, Allocator& allocator)
+      : config(config), ctx{.exec = exec, .allocator = &allocator}, model(config.model) {
+    model.allocate(ctx, true);
+    model.initialize(1);
+    step.emplace(this->config, model, ctx);
+  }
+
+  StepReport train_step(int64_t number) {
+    step->begin();
+    step->discriminator_update(next_batch());
+    step->encoder_generator_update(next_batch());
+    step->update_averages(number);
+    return step->report();
+  }
+
+  Config config;
+  Context ctx;
+  BigBiGAN model;
+  std::optional<TrainingStep> step;
+
+ private:
+  ImageBatch next_batch() {
+    const Shape shape{config.train.batch, 32, 32, config.model.image_channels};
+    std::vector<uint8_t> pixels(shape.elems());
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      pixels[i] = static_cast<uint8_t>(
+          philox(9, RandomStream::kSample, consumed * pixels.size() + i, 0).word[0]);
+    }
+    const int64_t first = consumed * config.train.batch;
+    ++consumed;
+    return {Tensor::from_host(ctx, shape, DType::kU8, pixels.data()), Tensor(), first,
+            config.train.batch};
+  }
+
+  int64_t consumed = 0;
+};
+
+// Largest |a - b| relative to the largest |b|.
+double distance(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = read(a), y = read(b);
+  double worst = 0, scale = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    worst = std::max(worst, std::abs(x[i] - y[i]));
+    scale = std::max(scale, std::abs(y[i]));
+  }
+  return worst == 0 ? 0 : worst / scale;
+}
+
+}  // namespace
+
+TEST_CASE("CUDA step: gradients of the first step, and twenty steps beside the CPU") {
+  const CudaDevice device;
+  PoolAllocator pool(device.memory());
+  HostAllocator host;
+  Run cpu(small_config(), CpuExec{}, host), cuda(small_config(), device.exec(), pool);
+  for (int s = 1; s <= kSteps; ++s) {
+    const StepReport expected = cpu.train_step(s), found = cuda.train_step(s);
+    INFO("step " << s);
+    REQUIRE(!found.skipped);
+    // Both round to f32 in another order; Adam's first steps turn the sign of a gradient into a
+    // step, so that weights with gradients of nothing but rounding walk apart by the learning rate.
+    const double limit = s == 1 ? 1e-5 : 1e-2;
+    for (int i = 0; i < kLossTermCount; ++i) {
+      CHECK(found.d[i] == Approx(expected.d[i]).epsilon(limit).margin(limit));
+      CHECK(found.eg[i] == Approx(expected.eg[i]).epsilon(limit).margin(limit));
+    }
+    if (s == 1) {
+      for (size_t k = 0; k < cpu.model.stores().size(); ++k) {
+        INFO(cpu.model.stores()[k]->name());
+        CHECK(distance(cuda.model.stores()[k]->grad, cpu.model.stores()[k]->grad) < 1e-3);
+        CHECK(distance(cuda.model.stores()[k]->statistics, cpu.model.stores()[k]->statistics) <
+              1e-5);
+      }
+    }
+  }
+  for (size_t k = 0; k < cpu.model.stores().size(); ++k) {
+    const ParamStore &a = *cuda.model.stores()[k], &b = *cpu.model.stores()[k];
+    INFO(b.name());
+    CHECK(distance(a.value, b.value) < 1e-2);
+    if (b.ema) CHECK(distance(a.ema, b.ema) < 1e-2);
+  }
+  CHECK(cuda.step->d_updates() == kSteps);
+}
+
+TEST_CASE("CUDA step: the same bits again") {
+  const CudaDevice device;
+  const auto weights = [&] {
+    PoolAllocator pool(device.memory());
+    Run run(small_config(), device.exec(), pool);
+    for (int s = 1; s <= 2; ++s) run.train_step(s);
+    return std::pair(read(run.model.g_store.value), read(run.model.d_store.value));
+  };
+  REQUIRE(weights() == weights());
+}
+
+TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
+  const CudaDevice device;
+  PoolAllocator pool(device.memory());
+  Run run(small_config(), device.exec(), pool);
+  run.train_step(1);
+  const std::vector<double> before = read(run.model.g_store.value);
+  run.step->poison_next_gradient();
+  REQUIRE(run.train_step(2).skipped);
+  REQUIRE(read(run.model.g_store.value) == before);
+}
