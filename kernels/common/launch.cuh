@@ -64,9 +64,9 @@ struct Extent {
 // Blocks of `per_block` that cover `n`.
 inline int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_block - 1) / per_block; }
 
-// An argument as the kernel's parameter. Throws Error{kInternal} where an integer does not fit:
-// kernels count in 32 bits where that is faster, and this is where a tensor too large for it is
-// refused.
+// An argument as the kernel's parameter. Throws Error{kInternal} where an integer does
+// not fit: kernels count in 32 bits where that is faster, and this is where a tensor
+// too large for it is refused.
 template <class Param, class Arg>
 Param kernel_argument(const Arg& arg, const Extent& grid) {
   static_assert(std::is_trivially_copyable_v<Param>, "kernel parameters are copied as bytes");
@@ -94,9 +94,9 @@ inline void check_extents(const Extent& grid, const Extent& block) {
         block.z);
 }
 
-// Enqueues `kernel` on `stream`, with `shared_bytes` of dynamic shared memory. An empty grid does
-// nothing. Throws Error{kInternal} for impossible extents or arguments, Error{kSystem} when CUDA
-// refuses the launch.
+// Enqueues `kernel` on `stream`, with `shared_bytes` of dynamic shared memory. An empty grid
+// does nothing. Throws Error{kInternal} for impossible extents or arguments, Error{kSystem}
+// when CUDA refuses the launch.
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), Extent grid, Extent block, size_t shared_bytes,
             cudaStream_t stream, const Args&... args) {

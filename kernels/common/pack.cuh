@@ -1,5 +1,5 @@
-// Vectorised traffic: elements of f32 or bf16 in global memory, floats in registers, 16 bytes per
-// access.
+// Vectorised traffic: elements of f32 or bf16 in global memory, floats in
+// registers, 16 bytes per access.
 //
 //   __global__ void scale_kernel(const T* x, float factor, int64_t n, T* y) {
 //     for_each_pack<kPackElems<T>>(n, all_aligned(x, y), [&](auto width, int64_t i) {
@@ -46,8 +46,8 @@ __device__ inline T from_float(float value) {
 
 // --- 16 bytes ---
 
-// The words are one uint4: a struct of eight bf16 would be copied member by member, in 2-byte
-// accesses.
+// The words are one uint4: a struct of eight bf16 would be copied member by
+// member, in 2-byte accesses.
 template <class T>
 struct Pack {
   static constexpr int kElems = kPackElems<T>;
@@ -125,16 +125,16 @@ __device__ inline int64_t grid_thread() {
 }
 __device__ inline int64_t grid_threads() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
-// A number that is part of its type: float v[width];. Not std::integral_constant, whose conversion
-// is the host's.
+// A number that is part of its type: float v[width];. Not std::integral_constant, whose
+// conversion is the host's.
 template <int N>
 struct Width {
   __host__ __device__ constexpr operator int() const { return N; }  // NOLINT: stands for the number
 };
 
-// Covers the elements 0 ... n-1 with body(width, i), all threads of the grid together: Width<N> for
-// whole packs starting at element i, Width<1> for the tail, and Width<1> for everything unless
-// `aligned`.
+// Covers the elements 0 ... n-1 with body(width, i), all threads of the grid together:
+// Width<N> for whole packs starting at element i, Width<1> for the tail, and Width<1> for
+// everything unless `aligned`.
 template <int N, class Body>
 __device__ inline void for_each_pack(int64_t n, bool aligned, const Body& body) {
   const int64_t packs = aligned ? n / N : 0;
@@ -146,8 +146,8 @@ __device__ inline void for_each_pack(int64_t n, bool aligned, const Body& body) 
   }
 }
 
-// Blocks for for_each_pack: one pack per thread, up to a grid that is full on any device and still
-// loops.
+// Blocks for for_each_pack: one pack per thread, up to a grid that is full on
+// any device and still loops.
 template <int N>
 int64_t pack_blocks(int64_t n, int threads) {
   constexpr int64_t kMaxBlocks = 1 << 16;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/common/dtype.h"
 #include "kernels/common/launch.cuh"

@@ -14,8 +14,8 @@
 
 namespace bigbigan {
 
-// Moments of `count` values: their mean and the sum of their squared distances from it. Counts are
-// exact up to 2^24.
+// Moments of `count` values: their mean and the sum of their squared distances from it.
+// Counts are exact up to 2^24.
 struct Moments {
   float count, mean, m2;  // no initialisers: it lies in shared memory
 };

@@ -77,3 +77,12 @@ function(add_emulated_tests name target)
       ENVIRONMENT "${${schedule}};TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0")
   endforeach()
 endfunction()
+
+# "<name>/mutation": leaves out one __syncthreads at a time, and the test binary must notice each. Needs no sanitizer.
+function(add_barrier_mutation name target)
+  if(BIGBIGAN_SANITIZE STREQUAL none)
+    add_test(NAME ${name}/mutation
+      COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/emu/mutate_barriers.py $<TARGET_FILE:${target}>)
+    set_tests_properties(${name}/mutation PROPERTIES LABELS emulated TIMEOUT 900)
+  endif()
+endfunction()

@@ -29,8 +29,8 @@ struct Allocation {
 thread_local int device_now = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
-// By the complement of the address, which LeakSanitizer does not follow; the order is therefore
-// descending.
+// By the complement of the address, which LeakSanitizer does not follow; the
+// order is therefore descending.
 std::map<uintptr_t, Allocation>& allocations() {
   static auto& all = *new std::map<uintptr_t, Allocation>;
   return all;
@@ -60,8 +60,8 @@ size_t bytes_in_use(int device) {
   return bytes;
 }
 
-// Of exactly this size, so that AddressSanitizer's red zone begins behind the last byte; filled
-// with NaN.
+// Of exactly this size, so that AddressSanitizer's red zone begins behind the
+// last byte; filled with NaN.
 cudaError_t allocate(void** pointer, size_t bytes, bool on_device) {
   *pointer = nullptr;
   if (settings().devices == 0) return cudaErrorNoDevice;

@@ -60,8 +60,8 @@ inline void* new_identity() { return nullptr; }
 inline void become(void*) {}
 #endif
 
-// Runs `work` again each time it is entered after `work` has returned. Never destroyed: that would
-// unwind a kernel.
+// Runs `work` again each time it is entered after `work` has returned. Never destroyed:
+// that would unwind a kernel.
 class Fiber {
  public:
   static constexpr size_t kStackBytes = 64 * 1024;  // plus a guard page, so that an overflow stops

@@ -8,7 +8,6 @@ No source is changed: EMU_BARRIERS lists the barriers that a run meets, EMU_SKIP
 """
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -51,7 +50,7 @@ def main() -> int:
     survivors, listed = [], set()
     sites = sites_of(command)
     for site in sites:
-        source = re.search(r"(?:kernels|tests)/.*(?=:)", site).group()
+        source = site.rsplit(":", 1)[0].removeprefix(f"{root}/").lstrip("./")  # relative to the build folder, or absolute
         key = (pathlib.Path(command[0]).name, source, ordinal(site, str(root / source)))
         noticed = any(not passes(command, {"EMU_SKIP_BARRIER": site} | order) for order in ORDERS)
         if key in REDUNDANT:

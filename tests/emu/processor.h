@@ -1,5 +1,5 @@
-// The state of the one processor that runs all grids: threads, warps and the block that is under
-// way.
+// The state of the one processor that runs all grids: threads, warps and the
+// block that is under way.
 #pragma once
 
 #include <vector_types.h>
@@ -39,8 +39,8 @@ struct SharedArray {
   void* data;
 };
 
-// Addresses that stand for "all came here": memory of its own, so that no block inherits another's
-// order.
+// Addresses that stand for "all came here": memory of its own, so that no block
+// inherits another's order.
 struct OrderMarks {
   char block[2];
   char warp[32][2];

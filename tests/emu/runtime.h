@@ -17,10 +17,9 @@
 namespace emu {
 
 using Op = std::function<void()>;
-using StreamHandle = cudaStream_t;
 
-// A pointer that LeakSanitizer does not follow, so that what only the emulator's tables know counts
-// as leaked.
+// A pointer that LeakSanitizer does not follow, so that what only the emulator's
+// tables know counts as leaked.
 template <class T>
 class Hidden {
  public:
@@ -50,8 +49,8 @@ struct Capture {
   bool ended = false;
 };
 
-// One record of an event. The event keeps the latest; waits keep the one that was current when they
-// were made.
+// One record of an event. The event keeps the latest; waits keep the one that was
+// current when they were made.
 struct Record {
   Hidden<CUstream_st> stream;
   std::atomic<bool> done = false;
@@ -68,8 +67,8 @@ std::mutex& tables();
 int current_device();
 cudaError_t answer(cudaError_t status);
 
-// True, and all captures concerned become invalid, if a capture forbids calls that allocate or
-// wait.
+// True, and all captures concerned become invalid, if a capture forbids calls
+// that allocate or wait.
 bool forbidden_by_capture();
 
 // `op` becomes a node if `stream` is capturing; false otherwise. Needs tables() locked.
@@ -78,9 +77,9 @@ bool capture_op(CUstream_st& stream, const Op& op, cudaError_t& status);
 // Whether the bytes lie in one live allocation of device memory.
 bool on_device(const void* address, size_t bytes);
 
-CUstream_st& resolve(StreamHandle handle);
-// Runs everything queued on the streams of a device, or only on those that the null stream waits
-// for.
+CUstream_st& resolve(cudaStream_t handle);
+// Runs everything queued on the streams of a device, or only on those that the
+// null stream waits for.
 void drain_device(int device, bool blocking_only);
 void drain(CUstream_st& stream);
 // Runs `record`'s stream until the record is done.

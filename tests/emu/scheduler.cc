@@ -1,8 +1,8 @@
 // Runs grids: every CUDA thread is a fiber, one runs at a time, block after block.
 //
-// Environment: EMU_ORDER = ascending | descending | random, EMU_SEED = number, EMU_TSAN_SETS =
-// number (default 2), EMU_SKIP_BARRIER = file:line, EMU_BARRIERS = file to write the barriers met
-// to.
+// Environment: EMU_ORDER = ascending | descending | random, EMU_SEED = number,
+// EMU_TSAN_SETS = number (default 2), EMU_SKIP_BARRIER = file:line, EMU_BARRIERS = file to
+// write the barriers met to.
 #include "scheduler.h"
 
 #include <algorithm>
@@ -64,8 +64,8 @@ int block_rendezvous(int vote, const Site& site) {
   const int phase = cpu.phase;
   cpu.votes[phase] += vote != 0 ? 1 : 0;
   order_release(&cpu.marks->block[phase]);
-  // A thread that has returned never arrives: stricter than hardware, and ends in the deadlock
-  // report.
+  // A thread that has returned never arrives: stricter than hardware, and ends
+  // in the deadlock report.
   if (++cpu.arrived < cpu.threads.size()) {
     wait(State::kInBlockBarrier, site);
   } else {
@@ -140,9 +140,9 @@ void run_thread() {
   --cpu.live;
 }
 
-// ThreadSanitizer sees one identity per thread and set: a stack handed to another identity would
-// look like a race. Sets alternate from block to block, since program order would otherwise order
-// the blocks.
+// ThreadSanitizer sees one identity per thread and set: a stack handed to another identity
+// would look like a race. Sets alternate from block to block, since program order would
+// otherwise order the blocks.
 Fiber* fiber_for(const Thread& thread) {
   if (!kThreadSanitizer) {
     if (cpu.free_fibers.empty()) return new Fiber(run_thread);

@@ -1,5 +1,5 @@
-// The seam between the language (cuda_emu.h, launch.cuh) and what executes it (scheduler.cc,
-// streams.cc).
+// The seam between the language (cuda_emu.h, launch.cuh) and what executes it
+// (scheduler.cc, streams.cc).
 #pragma once
 
 #include <driver_types.h>
@@ -34,8 +34,6 @@ void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cuda
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> op);
 // Runs a grid to its end on the calling thread.
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
-// Choices left to the schedule (EMU_ORDER, EMU_SEED): one of `n` things that may come next.
-size_t choose(size_t n);
 
 // Called by the threads of a grid. The memory is the block's, new and filled with 0xff.
 void* static_shared(const void* key, size_t bytes);
@@ -44,8 +42,8 @@ void* dynamic_shared();
 void block_barrier(Site site);                // __syncthreads; the one that mutation may skip
 int block_count(int predicate, Site site);    // __syncthreads_count, with the barrier in it
 void warp_barrier(unsigned mask, Site site);  // __syncwarp
-// Hands `value` in and returns the words of all 32 lanes, valid until this warp's next but one
-// exchange.
+// Hands `value` in and returns the words of all 32 lanes, valid until this
+// warp's next but one exchange.
 const uint64_t* warp_exchange(unsigned mask, uint64_t value, Site site);
 // The same, and picks the word of lane `source`, which must exist.
 uint64_t warp_shuffle(unsigned mask, uint64_t value, unsigned source, Site site);

@@ -1,5 +1,5 @@
-// Capture and graphs: nothing runs while capturing, replays read memory anew, and the rules of
-// capture hold.
+// Capture and graphs: nothing runs while capturing, replays read memory anew, and
+// the rules of capture hold.
 #include <catch2/catch.hpp>
 
 #include "tests/emu/device_array.h"

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kThreads = 64;
 
-// Words from all over the range of f32: both zeros, subnormals, infinities, NaN, ties of the
-// rounding.
+// Words from all over the range of f32: both zeros, subnormals, infinities, NaN,
+// ties of the rounding.
 std::vector<float> all_kinds_of_floats() {
   std::vector<float> values;
   for (uint32_t upper = 0; upper < 0x10000; upper += 7) {

@@ -1,5 +1,5 @@
-// Reductions over warps and blocks against double precision, and that all threads get the same
-// bits.
+// Reductions over warps and blocks against double precision, and that all
+// threads get the same bits.
 #include <catch2/catch.hpp>
 #include <cmath>
 

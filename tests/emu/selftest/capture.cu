@@ -58,8 +58,8 @@ void query_during_global_capture(bool bug) {
   cudaEventDestroy(watched);
 }
 
-// The second stream's kernel needs the first one's; with the bug it only begins where the capture
-// does.
+// The second stream's kernel needs the first one's; with the bug it only begins
+// where the capture does.
 void missing_edge(bool bug) {
   DeviceArray<float> x(1), y(1);
   captured(cudaStreamCaptureModeThreadLocal,
