@@ -63,22 +63,24 @@ Var scale(const Context& ctx, const Var& x, double factor) {
 Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y) {
   const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
   ctx.run([&](const auto& ex) { add_scaled_forward(ex, x.view(), gamma.view(), y.view(), out); });
-  return record(ctx, "add_scaled", {x, gamma, y}, out,
-                [factor = gamma.value, term = y.value](Backward& b) {
-                  pass(b, 0, b.d_output());
-                  if (b.wants(1)) {
-                    const GradTarget d = b.grad(1);
-                    b.ctx.run([&](const auto& ex) {
-                      add_scaled_backward_gamma(ex, term, b.d_output(), d.view, d.accumulate);
-                    });
-                  }
-                  if (b.wants(2)) {
-                    const GradTarget d = b.grad(2);
-                    b.ctx.run([&](const auto& ex) {
-                      add_scaled_backward_b(ex, factor, b.d_output(), d.view, d.accumulate);
-                    });
-                  }
-                });
+  return record(
+      ctx, "add_scaled", {x, gamma, y}, out, [factor = gamma.value, term = y.value](Backward& b) {
+        pass(b, 0, b.d_output());
+        if (b.wants(1)) {
+          const GradTarget d = b.grad(1);
+          const Tensor scratch = Tensor::empty(b.ctx, {add_scaled_scratch_elems(term.shape())},
+                                               DType::kF64, MemoryTag::kWorkspace);
+          b.ctx.run([&](const auto& ex) {
+            add_scaled_backward_gamma(ex, term, b.d_output(), d.view, d.accumulate, scratch);
+          });
+        }
+        if (b.wants(2)) {
+          const GradTarget d = b.grad(2);
+          b.ctx.run([&](const auto& ex) {
+            add_scaled_backward_b(ex, factor, b.d_output(), d.view, d.accumulate);
+          });
+        }
+      });
 }
 
 Var add_bias(const Context& ctx, const Var& x, const Var& bias) {

@@ -70,11 +70,11 @@ inline int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_block 
 template <class Param, class Arg>
 Param kernel_argument(const Arg& arg, const Extent& grid) {
   static_assert(std::is_trivially_copyable_v<Param>, "kernel parameters are copied as bytes");
-  if constexpr (std::is_integral_v<Param> && std::is_integral_v<Arg>) {
+  if constexpr (std::is_integral_v<Param> && std::is_integral_v<Arg> &&
+                !std::is_same_v<Param, Arg>) {
     const Param value = static_cast<Param>(arg);
-    check(static_cast<Arg>(value) == arg && (value < Param{}) == (arg < Arg{}),
-          "{}:{}: kernel argument {} does not fit a {}-byte integer", grid.file, grid.line, arg,
-          sizeof(Param));
+    check(std::cmp_equal(value, arg), "{}:{}: kernel argument {} does not fit a {}-byte integer",
+          grid.file, grid.line, arg, sizeof(Param));
     return value;
   } else {
     return arg;

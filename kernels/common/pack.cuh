@@ -111,6 +111,43 @@ __device__ inline void store(T* address, const float (&in)[N]) {
   }
 }
 
+// N neighbouring bytes beside N elements, N = 1, 4 or 8; `address` is a multiple of N.
+template <int N>
+__device__ inline void load_bytes(const uint8_t* address, uint8_t (&out)[N]) {
+  if constexpr (N == 1) {
+    out[0] = *address;
+  } else {
+    uint32_t words[N / 4];
+    if constexpr (N == 4) {
+      words[0] = *reinterpret_cast<const uint32_t*>(address);
+    } else {
+      static_assert(N == 8, "1, 4 or 8 bytes");
+      const uint2 both = *reinterpret_cast<const uint2*>(address);
+      words[0] = both.x;
+      words[1] = both.y;
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) out[i] = static_cast<uint8_t>(words[i / 4] >> (8 * (i % 4)));
+  }
+}
+
+template <int N>
+__device__ inline void store_bytes(uint8_t* address, const uint8_t (&in)[N]) {
+  if constexpr (N == 1) {
+    *address = in[0];
+  } else {
+    uint32_t words[N / 4] = {};
+#pragma unroll
+    for (int i = 0; i < N; ++i) words[i / 4] |= static_cast<uint32_t>(in[i]) << (8 * (i % 4));
+    if constexpr (N == 4) {
+      *reinterpret_cast<uint32_t*>(address) = words[0];
+    } else {
+      static_assert(N == 8, "1, 4 or 8 bytes");
+      *reinterpret_cast<uint2*>(address) = uint2{words[0], words[1]};
+    }
+  }
+}
+
 // --- loops ---
 
 // True if each of the pointers is a multiple of 16.

@@ -79,6 +79,9 @@ __device__ inline T block_reduce(T value, const T& neutral, const Combine& combi
 struct Add {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
+struct AddF64 {  // Add would cut its operands down to f32
+  __device__ double operator()(double a, double b) const { return a + b; }
+};
 struct Larger {
   __device__ float operator()(float a, float b) const { return a < b ? b : a; }
 };
@@ -91,6 +94,13 @@ __device__ inline float warp_max(float value) { return warp_reduce(value, Larger
 __device__ inline Moments warp_moments(const Moments& m) { return warp_reduce(m, Merge{}); }
 
 __device__ inline float block_sum(float value) { return block_reduce(value, 0.0f, Add{}); }
+__device__ inline double block_sum(double value) { return block_reduce(value, 0.0, AddF64{}); }
+// The second pass of a sum: the `count` partial sums of the first, by one block.
+__device__ inline double block_sum_of(const double* __restrict__ partial, int64_t count) {
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += partial[i];
+  return block_sum(sum);
+}
 // A thread without data brings -INFINITY.
 __device__ inline float block_max(float value) { return block_reduce(value, -INFINITY, Larger{}); }
 __device__ inline Moments block_moments(const Moments& m) {

@@ -73,16 +73,28 @@ void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, Vi
   });
 }
 
+int64_t add_scaled_scratch_elems(const Shape& b) {
+  return (b.elems() + kElementGrain - 1) / kElementGrain;
+}
+
 void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate) {
+                               bool accumulate, View scratch) {
   const Observed observed(ex);
   check_shape("add_scaled", "d_y", d_y.shape, b.shape);
+  check(scratch.elems() >= add_scaled_scratch_elems(b.shape), "add_scaled: scratch of {} elements",
+        scratch.elems());
+  auto* partial = scratch.as<double>();
   dispatch_float("add_scaled", b.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const T *pb = b.as<T>(), *g = d_y.as<T>();
-    double sum = accumulate ? double(A(*d_gamma.as<T>())) : 0.0;
-    for (int64_t i = 0; i < b.elems(); ++i) sum += double(A(pb[i])) * double(A(g[i]));
-    *d_gamma.as<T>() = T(A(sum));
+    ex.for_range(b.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      double sum = 0;
+      for (int64_t i = begin; i < end; ++i) sum += double(A(pb[i])) * double(A(g[i]));
+      partial[begin / kElementGrain] = sum;
+    });
+    double total = accumulate ? double(A(*d_gamma.as<T>())) : 0.0;
+    for (int64_t i = 0; i < add_scaled_scratch_elems(b.shape); ++i) total += partial[i];
+    *d_gamma.as<T>() = T(A(total));
   });
 }
 

@@ -22,10 +22,12 @@ void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, Vi
                            bool accumulate);
 void add_scaled_backward_b(const CudaExec& ex, ConstView gamma, ConstView d_y, View d_b,
                            bool accumulate);
+// Elements of the scratch that add_scaled_backward_gamma needs for b, of dtype f64.
+int64_t add_scaled_scratch_elems(const Shape& b);
 // d_gamma (1) (+)= <d_y, b>, in fixed order.
 void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate);
+                               bool accumulate, View scratch);
 void add_scaled_backward_gamma(const CudaExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate);
+                               bool accumulate, View scratch);
 
 }  // namespace bigbigan

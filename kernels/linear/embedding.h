@@ -6,8 +6,8 @@
 
 namespace bigbigan {
 
-// y (N, D) = table[labels[n]]; labels i32 (N). Throws Error{kInternal} for a label outside the
-// table.
+// y (N, D) = table[labels[n]]; labels i32 (N). For a label outside the table the CPU throws
+// Error{kInternal}; a device cannot throw, and gives a row of NaN.
 void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, View y);
 void embedding_forward(const CudaExec& ex, ConstView table, ConstView labels, View y);
 // d_table[labels[n]] (+)= d_y[n], in order of n.

@@ -1,0 +1,134 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/common/pack.cuh"
+#include "kernels/common/reduce.cuh"
+#include "kernels/optim/adam.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at any register count
+// Of adam_update: blocks that are resident together, since each starts with a costly power.
+constexpr int kBlocksPerSm = 8;
+// Blocks of the first pass of a sum: one wave on a large device, and no more than one block of the
+// second pass adds up at once.
+constexpr int64_t kMaxPartials = 1024;
+constexpr int kLastThreads = 1024;  // one block: as many loads in flight as it can have
+constexpr int kElems = kPackElems<float>;
+
+struct Adam {
+  double lr, beta1, beta2;
+  float eps;
+};
+
+// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= rate m / (sqrt(v correction) + eps)
+__global__ void adam_kernel(const float* __restrict__ g, int64_t n, Adam adam,
+                            const int64_t* __restrict__ t, const int32_t* __restrict__ skip,
+                            float* __restrict__ w, float* __restrict__ m, float* __restrict__ v) {
+  GPU_SHARED(float, factors, [2]);  // rate, correction
+  if (*skip != 0) return;           // all blocks, whole
+  // In f64 as on the CPU: 1 - b2^t has lost its digits in f32 while t is small.
+  if (threadIdx.x < 2) {
+    const double beta = threadIdx.x == 0 ? adam.beta1 : adam.beta2;
+    const double numerator = threadIdx.x == 0 ? adam.lr : 1.0;
+    factors[threadIdx.x] = static_cast<float>(numerator / (1 - pow(beta, static_cast<double>(*t))));
+  }
+  __syncthreads();
+  const float rate = factors[0], correction = factors[1];
+  const float beta1 = static_cast<float>(adam.beta1), keep1 = static_cast<float>(1 - adam.beta1);
+  const float beta2 = static_cast<float>(adam.beta2), keep2 = static_cast<float>(1 - adam.beta2);
+  for_each_pack<kElems>(n, all_aligned(g, w, m, v), [&](auto width, int64_t i) {
+    float gradient[width], value[width], first[width], second[width];
+    load(g + i, gradient);
+    load(w + i, value);
+    load(m + i, first);
+    load(v + i, second);
+    for (int k = 0; k < width; ++k) {
+      first[k] = beta1 * first[k] + keep1 * gradient[k];
+      second[k] = beta2 * second[k] + keep2 * (gradient[k] * gradient[k]);
+      value[k] -= rate * first[k] / (sqrtf(second[k] * correction) + adam.eps);
+    }
+    store(m + i, first);
+    store(v + i, second);
+    store(w + i, value);
+  });
+}
+
+__global__ void increment_kernel(int64_t* t) { ++*t; }
+
+// average = keep average + take value
+__global__ void ema_kernel(const float* __restrict__ value, int64_t n, float keep, float take,
+                           const int32_t* __restrict__ skip, float* average) {
+  if (*skip != 0) return;
+  for_each_pack<kElems>(n, all_aligned(value, average), [&](auto width, int64_t i) {
+    float in[width], out[width];
+    load(value + i, in);
+    load(average + i, out);
+    for (int k = 0; k < width; ++k) out[k] = keep * out[k] + take * in[k];
+    store(average + i, out);
+  });
+}
+
+// partial (block) = the block's part of the sum of squares. In f64 from the start: a square that
+// f32 cannot hold is not a reason to skip a step.
+__global__ void squares_kernel(const float* __restrict__ x, int64_t n, double* partial) {
+  double sum = 0;
+  for_each_pack<kElems>(n, all_aligned(x), [&](auto width, int64_t i) {
+    float v[width];
+    load(x + i, v);
+    for (int k = 0; k < width; ++k) sum += static_cast<double>(v[k]) * static_cast<double>(v[k]);
+  });
+  const double total = block_sum(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}
+
+__global__ void squares_end_kernel(const double* __restrict__ partial, int64_t count, float* sum,
+                                   int32_t* skip) {
+  const double total = block_sum_of(partial, count);
+  if (threadIdx.x != 0) return;
+  *sum = static_cast<float>(total);
+  if (!(total < INFINITY)) *skip = 1;  // NaN too
+}
+
+}  // namespace
+
+void adam_update(const CudaExec& ex, const AdamArgs& a) {
+  const Observed observed(ex);
+  const int64_t n = a.value.elems();
+  check(a.grad.elems() == n && a.m.elems() == n && a.v.elems() == n,
+        "adam: {} values, {} gradients, {} and {} moments", n, a.grad.elems(), a.m.elems(),
+        a.v.elems());
+  const int64_t blocks = std::min(pack_blocks<kElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
+  const Adam adam{a.lr, a.beta1, a.beta2, static_cast<float>(a.eps)};
+  launch(adam_kernel, blocks, kThreads, 0, ex.stream, a.grad.as<float>(), n, adam,
+         a.t.as<int64_t>(), a.skip.as<int32_t>(), a.value.as<float>(), a.m.as<float>(),
+         a.v.as<float>());
+}
+
+void increment(const CudaExec& ex, View t) {
+  const Observed observed(ex);
+  launch(increment_kernel, 1, 1, 0, ex.stream, t.as<int64_t>());
+}
+
+void ema_update(const CudaExec& ex, View average, ConstView value, double decay, ConstView skip) {
+  const Observed observed(ex);
+  const int64_t n = value.elems();
+  check(average.elems() == n, "ema: {} averages of {} values", average.elems(), n);
+  launch(ema_kernel, pack_blocks<kElems>(n, kThreads), kThreads, 0, ex.stream, value.as<float>(), n,
+         static_cast<float>(decay), static_cast<float>(1 - decay), skip.as<int32_t>(),
+         average.as<float>());
+}
+
+void sum_of_squares(const CudaExec& ex, ConstView x, View sum, View skip, View scratch) {
+  const Observed observed(ex);
+  const int64_t n = x.elems(), needed = sum_of_squares_scratch_elems(n);
+  check(scratch.elems() >= needed, "sum_of_squares: scratch of {}", scratch.elems());
+  auto* partial = scratch.as<double>();
+  const int64_t blocks = std::min(kMaxPartials, needed);
+  launch(squares_kernel, blocks, kThreads, 0, ex.stream, x.as<float>(), n, partial);
+  launch(squares_end_kernel, 1, kLastThreads, 0, ex.stream, partial, blocks, sum.as<float>(),
+         skip.as<int32_t>());
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,168 @@
+#include "kernels/common/dispatch.cuh"
+#include "kernels/common/units.cuh"
+#include "kernels/spatial/resample.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at any register count
+
+void check_double(const char* op, const Shape& small, const Shape& large) {
+  check(small.rank() == 4, "{}: {} is not an image batch", op, small);
+  check_shape(op, "the larger image", large, {small[0], 2 * small[1], 2 * small[2], small[3]});
+}
+
+// Where in the image of double size the window of a unit's pixel starts, and its four pixels from
+// there.
+template <int N>
+struct Doubled {
+  int64_t first, below;
+  int right;
+  __device__ Doubled(uint32_t unit, int w, int c) : below(int64_t{2} * w * c), right(c) {
+    const UnitPlace at = place_of<N>(unit, w, c);
+    first = (at.row * 2 * below) + int64_t{2} * at.column * c + at.channel;
+  }
+  __device__ int64_t offset(int i, int j) const { return first + i * below + j * right; }
+};
+
+// y (+)= factor x, each pixel of x repeated 2x2
+template <class T, int N>
+__global__ void upsample_kernel(const T* __restrict__ x, uint32_t units, int w, int c, float factor,
+                                bool accumulate, T* y) {
+  for_each_unit(units, [&](uint32_t u) {
+    const Doubled<N> window(u, w, c);
+    float v[N];
+    load(x + static_cast<int64_t>(u) * N, v);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      T* to = y + window.offset(i / 2, i % 2);
+      float out[N];
+      if (accumulate) load(to, out);
+#pragma unroll
+      for (int k = 0; k < N; ++k) out[k] = (accumulate ? out[k] : 0.0f) + factor * v[k];
+      store(to, out);
+    }
+  });
+}
+
+// y (+)= factor times the sums of the 2x2 windows of x
+template <class T, int N>
+__global__ void pool_sum_kernel(const T* __restrict__ x, uint32_t units, int w, int c, float factor,
+                                bool accumulate, T* y) {
+  for_each_unit(units, [&](uint32_t u) {
+    const Doubled<N> window(u, w, c);
+    float v[4][N], out[N];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) load(x + window.offset(i / 2, i % 2), v[i]);
+    T* to = y + static_cast<int64_t>(u) * N;
+    if (accumulate) load(to, out);
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const float sum = (v[0][k] + v[1][k]) + (v[2][k] + v[3][k]);
+      out[k] = (accumulate ? out[k] : 0.0f) + factor * sum;
+    }
+    store(to, out);
+  });
+}
+
+// y = a + b, each pixel of b repeated 2x2
+template <class T, int N>
+__global__ void add_upsampled_kernel(const T* __restrict__ a, const T* __restrict__ b,
+                                     uint32_t units, int w, int c, T* y) {
+  for_each_unit(units, [&](uint32_t u) {
+    const Doubled<N> window(u, w, c);
+    float small[N], v[4][N];
+    load(b + static_cast<int64_t>(u) * N, small);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) load(a + window.offset(i / 2, i % 2), v[i]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+      for (int k = 0; k < N; ++k) v[i][k] += small[k];
+      store(y + window.offset(i / 2, i % 2), v[i]);
+    }
+  });
+}
+
+// y = scale times the sums of the factor x factor boxes of x; w, c of y
+template <class T, int N>
+__global__ void box_kernel(const T* __restrict__ x, uint32_t units, int w, int c, int factor,
+                           float scale, T* y) {
+  for_each_unit(units, [&](uint32_t u) {
+    const UnitPlace at = place_of<N>(u, w, c);
+    const int64_t pitch = static_cast<int64_t>(w) * factor * c;  // of a row of x
+    const T* from = x + at.row * factor * pitch + int64_t{at.column} * factor * c + at.channel;
+    float sum[N] = {};
+    for (int i = 0; i < factor; ++i) {
+      for (int j = 0; j < factor; ++j) {
+        float v[N];
+        load(from + i * pitch + int64_t{j} * c, v);
+#pragma unroll
+        for (int k = 0; k < N; ++k) sum[k] += v[k];
+      }
+    }
+#pragma unroll
+    for (float& value : sum) value *= scale;
+    store(y + static_cast<int64_t>(u) * N, sum);
+  });
+}
+
+}  // namespace
+
+void upsample2x(const CudaExec& ex, ConstView x, double factor, View y, bool accumulate) {
+  const Observed observed(ex);
+  check_double("upsample2x", x.shape, y.shape);
+  const int64_t w = x.shape[2], c = x.shape[3];
+  dispatch_cuda("upsample2x", x.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = x.elems() / N;
+      launch(upsample_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream, x.as<T>(),
+             units, w, c, static_cast<float>(factor), accumulate, y.as<T>());
+    });
+  });
+}
+
+void pool_sum2x2(const CudaExec& ex, ConstView x, double factor, View y, bool accumulate) {
+  const Observed observed(ex);
+  check_double("pool_sum2x2", y.shape, x.shape);
+  const int64_t w = y.shape[2], c = y.shape[3];
+  dispatch_cuda("pool_sum2x2", x.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = y.elems() / N;
+      launch(pool_sum_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream, x.as<T>(),
+             units, w, c, static_cast<float>(factor), accumulate, y.as<T>());
+    });
+  });
+}
+
+void add_upsampled(const CudaExec& ex, ConstView a, ConstView b, View y) {
+  const Observed observed(ex);
+  check_double("add_upsampled", b.shape, a.shape);
+  check_shape("add_upsampled", "y", y.shape, a.shape);
+  const int64_t w = b.shape[2], c = b.shape[3];
+  dispatch_cuda("add_upsampled", a.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(c, all_aligned(a.data, b.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = b.elems() / N;
+      launch(add_upsampled_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+             a.as<T>(), b.as<T>(), units, w, c, y.as<T>());
+    });
+  });
+}
+
+void box_downsample(const CudaExec& ex, ConstView x, int64_t factor, View y) {
+  const Observed observed(ex);
+  check(x.shape.rank() == 4 && factor >= 1 && x.shape[1] % factor == 0 && x.shape[2] % factor == 0,
+        "box_downsample: {} by {}", x.shape, factor);
+  const int64_t w = x.shape[2] / factor, c = x.shape[3];
+  check_shape("box_downsample", "y", y.shape, {x.shape[0], x.shape[1] / factor, w, c});
+  const float scale = 1.0f / static_cast<float>(factor * factor);
+  dispatch_cuda("box_downsample", x.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = y.elems() / N;
+      launch(box_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream, x.as<T>(),
+             units, w, c, factor, scale, y.as<T>());
+    });
+  });
+}
+
+}  // namespace bigbigan
