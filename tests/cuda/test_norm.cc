@@ -34,22 +34,6 @@ Statistics statistics_of(Twins& twins, const Twin& x) {
           twins.of({2, c}, DType::kF64, read(statistics.cpu))};
 }
 
-double largest(const std::vector<double>& values) {
-  double most = 0;
-  for (const double v : values) most = std::max(most, std::abs(v));
-  return most;
-}
-
-// Each element within `limit` of the expected one.
-void require_within(const Twin& t, double limit) {
-  const std::vector<double> found = read(t.cuda), expected = read(t.cpu);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (std::abs(found[i] - expected[i]) <= limit) continue;
-    FAIL("element " << i << ": CUDA " << found[i] << ", CPU " << expected[i] << ", limit "
-                    << limit);
-  }
-}
-
 struct Options {
   int gain, bias;  // rank; 0: absent
   bool relu, upsample, accumulate;
@@ -97,8 +81,8 @@ void check_batch_norm(Twins& twins, const Twin& x, const Statistics& s, const Op
   INFO(to_string(shape) << " " << name_of(dtype) << ", " << name_of(o));
   for (const Twin& t : {y, d_x_stored}) twins.require_close(t, sum_tolerance(dtype));
   // The corrections may cancel all of the gradient, as they do for a batch of one.
-  const double terms = std::max(largest(read(d_x.cpu)), largest(read(d_x_stored.cpu)));
-  require_within(d_x, sum_tolerance(dtype) * terms);
+  const double terms = std::max(twins.largest(d_x), twins.largest(d_x_stored));
+  twins.require_within(d_x, sum_tolerance(dtype) * terms);
   // Summed in f32 at least; the CPU rounds the sum of four pixels to the storage type.
   const double summed = o.upsample ? sum_tolerance(dtype) : 0;
   twins.require_close(sums, std::max(summed, sum_tolerance(DType::kF32, pixels)));
