@@ -12,12 +12,15 @@ Tensor doubles(const Context& ctx, const Shape& shape) {
   return Tensor::empty(ctx, shape, DType::kF64, MemoryTag::kActivations);
 }
 
+Tensor workspace(const Context& ctx, int64_t doubles) {
+  return Tensor::empty(ctx, {doubles}, DType::kF64, MemoryTag::kWorkspace);
+}
+
 // Moments over the batch of all ranks, merged in rank order.
 Tensor global_moments(const Context& ctx, ConstView x) {
   const int64_t size = 1 + 2 * x.shape[-1];
   const Tensor moments = doubles(ctx, {size});
-  const Tensor scratch = Tensor::empty(ctx, {batch_moments_scratch_elems(x.shape)}, DType::kF64,
-                                       MemoryTag::kWorkspace);
+  const Tensor scratch = workspace(ctx, batch_moments_scratch_elems(x.shape));
   ctx.run([&](const auto& ex) { batch_moments(ex, x, moments, scratch); });
   if (ctx.comm == nullptr || ctx.comm->size() == 1) return moments;
   const Tensor gathered = doubles(ctx, {ctx.comm->size(), size});
@@ -120,7 +123,9 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
     args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
     outputs.push_back(y);
   }
-  ctx.run([&](const auto& ex) { spectral_norm_forward(ex, args, ctx.power_iteration, eps); });
+  const Tensor scratch = workspace(ctx, spectral_norm_scratch_elems(args));
+  ctx.run(
+      [&](const auto& ex) { spectral_norm_forward(ex, args, ctx.power_iteration, eps, scratch); });
   if (ctx.tape == nullptr) return {outputs.begin(), outputs.end()};
   // u moves on in the next iteration: backward needs the one of this forward pass.
   for (size_t i = 0; i < saved.size(); ++i) {
@@ -140,7 +145,8 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                       .d_w = d.view,
                       .accumulate = d.accumulate});
     }
-    b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list); });
+    const Tensor scratch = workspace(b.ctx, spectral_norm_backward_scratch_elems(list));
+    b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list, scratch); });
   });
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/norm/batch_norm_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -10,30 +11,7 @@ namespace {
 constexpr int64_t kTile = 256;         // channels handled at once, on the stack
 constexpr int64_t kRowsPerFlush = 64;  // rows summed in the accumulation type before going to f64
 
-struct Sizes {
-  int64_t n = 0, h = 1, w = 1, c = 0;
-  [[nodiscard]] int64_t pixels() const { return h * w; }
-};
-
-Sizes sizes_of(const Shape& x) {
-  check(x.rank() == 2 || x.rank() == 4, "batch_norm: x is {}, expected (N,C) or (N,H,W,C)", x);
-  return x.rank() == 4 ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], 1, 1, x[1]};
-}
-
-Shape output_shape(const BatchNormArgs& args) {
-  const Sizes s = sizes_of(args.x.shape);
-  return args.upsample ? Shape{s.n, 2 * s.h, 2 * s.w, s.c} : args.x.shape;
-}
-
-void check_args(const BatchNormArgs& args, const Shape& y) {
-  const Sizes s = sizes_of(args.x.shape);
-  check_shape("batch_norm", "statistics", args.statistics.shape, {2, s.c});
-  for (const ConstView& p : {args.gain, args.bias}) {
-    if (p && p.shape.rank() == 2) check_shape("batch_norm", "gain or bias", p.shape, {s.n, s.c});
-    if (p && p.shape.rank() != 2) check_shape("batch_norm", "gain or bias", p.shape, {s.c});
-  }
-  check_shape("batch_norm", "y", y, output_shape(args));
-}
+using Sizes = BatchNormSizes;
 
 // Parameters of channels [c0, c0 + width) of one sample, repeated `fold` times so that `fold`
 // pixels of a tensor with few channels form one wide row.
@@ -71,7 +49,7 @@ void load(const BatchNormArgs& args, const Sizes& s, int64_t n, int64_t c0, Tile
 // Calls body(tile, n) for every sample and tile of channels, samples in parallel.
 template <class T, class Body>
 void for_tiles(const CpuExec& ex, const BatchNormArgs& args, const Body& body) {
-  const Sizes s = sizes_of(args.x.shape);
+  const Sizes s = batch_norm_sizes(args.x.shape);
   const int64_t grain =
       std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, s.pixels() * s.c));
   ex.for_range(s.n, grain, [&](int64_t begin, int64_t end) {
@@ -147,8 +125,8 @@ void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g,
 
 void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
   const Observed observed(ex);
-  check_args(args, y.shape);
-  const Sizes s = sizes_of(args.x.shape);
+  check_batch_norm(args, y.shape);
+  const Sizes s = batch_norm_sizes(args.x.shape);
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const T* x = args.x.as<T>();
@@ -179,8 +157,8 @@ void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
 void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
                               View sums) {
   const Observed observed(ex);
-  check_args(args, d_y.shape);
-  const Sizes s = sizes_of(args.x.shape);
+  check_batch_norm(args, d_y.shape);
+  const Sizes s = batch_norm_sizes(args.x.shape);
   check_shape("batch_norm", "sums", sums.shape, {s.n, 2, s.c});
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
@@ -258,9 +236,9 @@ void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, Co
 void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
                            ConstView totals, ConstView moments, View d_x, bool accumulate) {
   const Observed observed(ex);
-  check_args(args, d_y.shape);
+  check_batch_norm(args, d_y.shape);
   check_shape("batch_norm", "d_x", d_x.shape, args.x.shape);
-  const Sizes s = sizes_of(args.x.shape);
+  const Sizes s = batch_norm_sizes(args.x.shape);
   const double count = moments ? *moments.as<double>() : 0.0;
   const double scale = count > 0 ? 1 / count : 0.0;
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/norm/spectral_norm_layout.h"
 
 namespace bigbigan {
 namespace {
@@ -72,8 +73,24 @@ void backward_weight(const SpectralNormBackwardArgs& a) {
 
 }  // namespace
 
+int64_t spectral_norm_scratch_elems(std::span<const SpectralNormArgs> weights) {
+  int64_t elems = 0;
+  for (const SpectralNormArgs& a : weights) {
+    elems += SpectralNormLayout{a.u.elems(), a.v.elems()}.elems();
+  }
+  return elems;
+}
+
+int64_t spectral_norm_backward_scratch_elems(std::span<const SpectralNormBackwardArgs> weights) {
+  int64_t elems = 0;
+  for (const SpectralNormBackwardArgs& a : weights) {
+    elems += SpectralNormLayout::parts(a.y.elems(), kSpectralDot);
+  }
+  return elems;
+}
+
 void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
-                           bool iterate, double eps) {
+                           bool iterate, double eps, View /*scratch*/) {
   const Observed observed(ex);
   for (const SpectralNormArgs& a : weights) {
     check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
@@ -87,7 +104,8 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
   });
 }
 
-void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights) {
+void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights,
+                            View /*scratch*/) {
   const Observed observed(ex);
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
     dispatch_real("spectral_norm", weights[i].d_y.dtype,

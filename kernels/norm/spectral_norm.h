@@ -23,19 +23,25 @@ struct SpectralNormArgs {
   View y;       // w's shape: w / sigma
 };
 
+// f64 elements of scratch for spectral_norm_forward. The CPU leaves it alone.
+int64_t spectral_norm_scratch_elems(std::span<const SpectralNormArgs> weights);
 // `iterate`: one power iteration, u updated. Otherwise u stays, v = n(u W), sigma = |u W|.
-// f32, f64; sums in f64.
+// f32, f64; sums in f64, on CUDA of parts summed in f32. At most four launches for 128 weights.
 void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
-                           bool iterate, double eps);
+                           bool iterate, double eps, View scratch);
 void spectral_norm_forward(const CudaExec& ex, std::span<const SpectralNormArgs> weights,
-                           bool iterate, double eps);
+                           bool iterate, double eps, View scratch);
 
 struct SpectralNormBackwardArgs {
   ConstView d_y, y, u, v, sigma;
   View d_w;
   bool accumulate = false;
 };
-void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights);
-void spectral_norm_backward(const CudaExec& ex, std::span<const SpectralNormBackwardArgs> weights);
+// f64 elements of scratch for spectral_norm_backward. The CPU leaves it alone.
+int64_t spectral_norm_backward_scratch_elems(std::span<const SpectralNormBackwardArgs> weights);
+void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights,
+                            View scratch);
+void spectral_norm_backward(const CudaExec& ex, std::span<const SpectralNormBackwardArgs> weights,
+                            View scratch);
 
 }  // namespace bigbigan

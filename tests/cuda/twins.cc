@@ -21,15 +21,23 @@ Twin Twins::fresh(const Shape& shape, DType dtype) {
   return {Tensor::empty(cpu_, shape, dtype), Tensor::empty(cuda_, shape, dtype)};
 }
 
-void Twins::require_close(const Twin& t, double relative) const {
+void Twins::require_within(const Twin& t, double limit) const {
   const std::vector<double> found = read(t.cuda), expected = read(t.cpu);
-  double largest = 0;
-  for (const double v : expected) largest = std::max(largest, std::abs(v));
   for (size_t i = 0; i < expected.size(); ++i) {
-    if (std::abs(found[i] - expected[i]) <= relative * largest) continue;
+    if (std::abs(found[i] - expected[i]) <= limit) continue;
     FAIL("element " << i << " of " << expected.size() << ": CUDA " << found[i] << ", CPU "
-                    << expected[i] << ", limit " << relative * largest);
+                    << expected[i] << ", limit " << limit);
   }
+}
+
+void Twins::require_close(const Twin& t, double relative) const {
+  require_within(t, relative * largest(t));
+}
+
+double Twins::largest(const Twin& t) const {
+  double most = 0;
+  for (const double v : read(t.cpu)) most = std::max(most, std::abs(v));
+  return most;
 }
 
 void Twins::require_equal(const Twin& t) const {

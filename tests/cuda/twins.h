@@ -46,7 +46,10 @@ class Twins {
 
   // Each element within `relative` times the largest expected one.
   void require_close(const Twin& t, double relative) const;
-  void require_equal(const Twin& t) const;  // bit by bit
+  // Each element within `limit` of the expected one: where terms of a known size cancel.
+  void require_within(const Twin& t, double limit) const;
+  [[nodiscard]] double largest(const Twin& t) const;  // of the expected magnitudes
+  void require_equal(const Twin& t) const;            // bit by bit
 
  private:
   CudaDevice device_;

@@ -1,0 +1,356 @@
+#include "kernels/norm/spectral_norm.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/common/pack.cuh"
+#include "kernels/common/reduce.cuh"
+#include "kernels/norm/spectral_norm_layout.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr int kThreads = 256;  // memory-bound
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kPack = kPackElems<float>;
+constexpr int kTile = static_cast<int>(kSpectralTile);
+constexpr int kRowsPerWarp = kTile / kWarps;  // of v W^T: v is read once for so many rows
+constexpr int kMapElems = 16 * kThreads;      // of an element-wise block: four packs per thread
+constexpr int kMaxWeights = 128;              // of one table: 10 KiB of the 32 KiB for arguments
+
+// Note [Tables]: a kernel does the work of all weights of a network. Its argument is a table of
+// them, by value, so that nothing is copied to the device and a captured graph keeps it. A weight
+// has the blocks first[pass] to that of the next weight.
+enum Pass { kColumnSums, kColumns, kRows, kScale, kPasses };
+
+struct Weight {
+  const float* w;
+  float *u, *v, *sigma, *y;
+  double *column_sums, *column_squares, *products, *row_squares;  // SpectralNormLayout
+  int rows, columns;
+  bool packed;  // whole packs in every row
+  int first[kPasses];
+};
+
+struct Dot {  // of the backward pass
+  const float *d_y, *y, *u, *v, *sigma;
+  float* d_w;
+  double* partial;
+  int elems, columns;
+  bool packed, accumulate;
+  int first[2];
+};
+
+template <class Entry>
+struct Table {
+  Entry entries[kMaxWeights];
+  int count;
+};
+
+// The entry that the block belongs to; `block` becomes its number within the entry.
+template <class Entry>
+__device__ inline const Entry& entry_of_block(const Table<Entry>& table, int pass, int& block) {
+  int low = 0, high = table.count;  // the last one whose first block is not beyond this one
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    (table.entries[middle].first[pass] <= block ? low : high) = middle;
+  }
+  block -= table.entries[low].first[pass];
+  return table.entries[low];
+}
+
+template <class Body>
+__device__ inline void with_packs(bool packed, const Body& body) {
+  if (packed) {
+    body(Width<kPack>{});
+  } else {
+    body(Width<1>{});
+  }
+}
+
+struct AddDoubles {
+  __device__ double operator()(double a, double b) const { return a + b; }
+};
+
+// The sum of `count` numbers, for all threads.
+__device__ inline double block_total(const double* values, int count) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) sum += values[i];
+  return block_reduce(sum, 0.0, AddDoubles{});
+}
+
+__device__ inline int parts(int n, int per_part) { return (n + per_part - 1) / per_part; }
+
+// u W over kSpectralRows rows and a warp of packs of columns.
+__global__ void column_sums_kernel(const Table<Weight> table) {
+  GPU_SHARED(float, of_warp, [kWarps][kWarp * kPack]);
+  int block = static_cast<int>(blockIdx.x);
+  const Weight& a = entry_of_block(table, kColumnSums, block);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int across = kWarp * (a.packed ? kPack : 1), tiles = parts(a.columns, across);
+  const int row_block = block / tiles, first = (block - row_block * tiles) * across;
+  const int begin = row_block * static_cast<int>(kSpectralRows);
+  const int end = min(a.rows, begin + static_cast<int>(kSpectralRows));
+  with_packs(a.packed, [&](auto width) {
+    const int column = first + lane * width;
+    float sum[width] = {};
+    if (column < a.columns) {
+      for (int r = begin + warp; r < end; r += kWarps) {
+        float w[width];
+        load(a.w + int64_t{r} * a.columns + column, w);
+        const float u = a.u[r];
+#pragma unroll
+        for (int k = 0; k < width; ++k) sum[k] += u * w[k];
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < width; ++k) of_warp[warp][lane * width + k] = sum[k];
+  });
+  __syncthreads();
+  const int i = static_cast<int>(threadIdx.x);
+  if (i >= across || first + i >= a.columns) return;
+  double total = 0;
+  for (const auto& sums : of_warp) total += static_cast<double>(sums[i]);
+  a.column_sums[int64_t{row_block} * a.columns + first + i] = total;
+}
+
+// v = u W, not normalised, and the sum of its squares over a tile of columns.
+__global__ void columns_kernel(const Table<Weight> table) {
+  GPU_SHARED(double, of_warp, [kWarps][kWarp]);
+  int tile = static_cast<int>(blockIdx.x);
+  const Weight& a = entry_of_block(table, kColumns, tile);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int column = tile * kTile + lane, row_blocks = parts(a.rows, kSpectralRows);
+  double sum = 0;
+  if (column < a.columns) {
+    for (int b = warp; b < row_blocks; b += kWarps) {
+      sum += a.column_sums[int64_t{b} * a.columns + column];
+    }
+  }
+  of_warp[warp][lane] = sum;
+  __syncthreads();
+  if (warp != 0) return;
+  double total = 0;
+  for (const auto& sums : of_warp) total += sums[lane];
+  const double squares = warp_reduce(total * total, AddDoubles{});
+  if (lane == 0) a.column_squares[tile] = squares;
+  if (column < a.columns) a.v[column] = static_cast<float>(total);
+}
+
+// 1 / max(norm, eps)
+__device__ inline double inverse_norm(double norm, double eps) { return 1 / fmax(norm, eps); }
+
+// Products of v, normalised on the fly, with a tile of rows of W, and the sum of their squares.
+__global__ void rows_kernel(const Table<Weight> table, double eps) {
+  GPU_SHARED(double, products, [kTile]);
+  int tile = static_cast<int>(blockIdx.x);
+  const Weight& a = entry_of_block(table, kRows, tile);
+  const double norm = sqrt(block_total(a.column_squares, parts(a.columns, kTile)));
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int first = tile * kTile + warp * kRowsPerWarp;
+  float sum[kRowsPerWarp] = {};
+  with_packs(a.packed, [&](auto width) {
+    for (int column = lane * width; column < a.columns; column += kWarp * width) {
+      float v[width], w[width];
+      load(a.v + column, v);
+#pragma unroll
+      for (int r = 0; r < kRowsPerWarp; ++r) {
+        if (first + r >= a.rows) continue;
+        load(a.w + int64_t{first + r} * a.columns + column, w);
+#pragma unroll
+        for (int k = 0; k < width; ++k) sum[r] += v[k] * w[k];
+      }
+    }
+  });
+#pragma unroll
+  for (int r = 0; r < kRowsPerWarp; ++r) {
+    const double product =
+        warp_reduce(static_cast<double>(sum[r]), AddDoubles{}) * inverse_norm(norm, eps);
+    if (lane == 0) products[warp * kRowsPerWarp + r] = product;  // 0 beyond the last row
+    if (lane == 0 && first + r < a.rows) a.products[first + r] = product;
+  }
+  __syncthreads();
+  if (warp != 0) return;
+  const double squares = warp_reduce(products[lane] * products[lane], AddDoubles{});
+  if (lane == 0) a.row_squares[tile] = squares;
+}
+
+// y = w / sigma, and what is left: sigma, v and u normalised.
+__global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps) {
+  int block = static_cast<int>(blockIdx.x);
+  const Weight& a = entry_of_block(table, kScale, block);
+  const int elems = a.rows * a.columns, blocks = max(1, parts(elems, kMapElems));
+  const double v_norm = sqrt(block_total(a.column_squares, parts(a.columns, kTile)));
+  double sigma = v_norm, u_norm = 0;
+  if (iterate) {
+    u_norm = sqrt(block_total(a.row_squares, parts(a.rows, kTile)));
+    sigma = u_norm * u_norm * inverse_norm(u_norm, eps);
+  }
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto factor = static_cast<float>(1 / sigma);
+  with_packs(a.packed, [&](auto width) {
+    const int end = min(elems, (block + 1) * kMapElems);
+    for (int i = block * kMapElems + thread * width; i < end; i += kThreads * width) {
+      float w[width];
+      load(a.w + i, w);
+      for (float& value : w) value *= factor;
+      store(a.y + i, w);
+    }
+  });
+  const double v_factor = inverse_norm(v_norm, eps), u_factor = inverse_norm(u_norm, eps);
+  for (int i = block * kThreads + thread; i < a.columns; i += blocks * kThreads) {
+    a.v[i] = static_cast<float>(static_cast<double>(a.v[i]) * v_factor);
+  }
+  for (int i = block * kThreads + thread; iterate && i < a.rows; i += blocks * kThreads) {
+    a.u[i] = static_cast<float>(a.products[i] * u_factor);
+  }
+  if (block == 0 && thread == 0) *a.sigma = static_cast<float>(sigma);
+}
+
+// <d_y, y> over kSpectralDot elements.
+__global__ void dot_kernel(const Table<Dot> table) {
+  int block = static_cast<int>(blockIdx.x);
+  const Dot& a = entry_of_block(table, 0, block);
+  const int begin = block * static_cast<int>(kSpectralDot);
+  const int end = min(a.elems, begin + static_cast<int>(kSpectralDot));
+  float sum = 0;
+  with_packs(a.packed, [&](auto width) {
+    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
+      float g[width], y[width];
+      load(a.d_y + i, g);
+      load(a.y + i, y);
+#pragma unroll
+      for (int k = 0; k < width; ++k) sum += g[k] * y[k];
+    }
+  });
+  const double total = block_reduce(static_cast<double>(sum), 0.0, AddDoubles{});
+  if (threadIdx.x == 0) a.partial[block] = total;
+}
+
+// d_w (+)= (d_y - <d_y, y> u^T v) / sigma
+__global__ void gradient_kernel(const Table<Dot> table) {
+  int block = static_cast<int>(blockIdx.x);
+  const Dot& a = entry_of_block(table, 1, block);
+  const double inner = block_total(a.partial, parts(a.elems, kSpectralDot));
+  const auto factor = static_cast<float>(1 / static_cast<double>(*a.sigma));
+  with_packs(a.packed, [&](auto width) {
+    const int begin = block * kMapElems, end = min(a.elems, begin + kMapElems);
+    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
+      const int row = i / a.columns;
+      const auto along = static_cast<float>(inner * static_cast<double>(a.u[row]));
+      float g[width], v[width], out[width] = {};
+      load(a.d_y + i, g);
+      load(a.v + (i - row * a.columns), v);
+      if (a.accumulate) load(a.d_w + i, out);
+#pragma unroll
+      for (int k = 0; k < width; ++k) out[k] += (g[k] - along * v[k]) * factor;
+      store(a.d_w + i, out);
+    }
+  });
+}
+
+// Rows times columns as the kernels count them.
+int checked_elems(int64_t elems) {
+  // A block's range may end beyond the last element.
+  check(elems <= std::numeric_limits<int>::max() - kSpectralDot,
+        "spectral_norm: a weight of {} elements", elems);
+  return static_cast<int>(elems);
+}
+
+// The entry of a weight, its blocks behind those counted so far.
+Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[kPasses]) {
+  const SpectralNormLayout layout{a.u.elems(), a.v.elems()};
+  const int64_t elems = checked_elems(a.w.elems());
+  Weight weight{.w = a.w.as<float>(),
+                .u = a.u.as<float>(),
+                .v = a.v.as<float>(),
+                .sigma = a.sigma.as<float>(),
+                .y = a.y.as<float>(),
+                .column_sums = scratch,
+                .rows = static_cast<int>(layout.rows),
+                .columns = static_cast<int>(layout.columns)};
+  weight.column_squares = weight.column_sums + layout.row_blocks() * layout.columns;
+  weight.products = weight.column_squares + layout.column_tiles();
+  weight.row_squares = weight.products + layout.rows;
+  weight.packed = layout.columns % kPack == 0 && all_aligned(weight.w, weight.y, weight.v);
+  const int64_t tiles = blocks_for(layout.columns, kWarp * (weight.packed ? kPack : 1));
+  const int64_t of_weight[kPasses] = {layout.row_blocks() * tiles, layout.column_tiles(),
+                                      layout.row_tiles(),
+                                      std::max<int64_t>(1, blocks_for(elems, kMapElems))};
+  for (int pass = 0; pass < kPasses; ++pass) {
+    weight.first[pass] = static_cast<int>(blocks[pass]);
+    blocks[pass] += of_weight[pass];
+  }
+  return weight;
+}
+
+Dot dot_of(const SpectralNormBackwardArgs& a, double* scratch, int64_t (&blocks)[2]) {
+  Dot dot{.d_y = a.d_y.as<float>(),
+          .y = a.y.as<float>(),
+          .u = a.u.as<float>(),
+          .v = a.v.as<float>(),
+          .sigma = a.sigma.as<float>(),
+          .d_w = a.d_w.as<float>(),
+          .partial = scratch,
+          .elems = checked_elems(a.y.elems()),
+          .columns = static_cast<int>(a.v.elems()),
+          .accumulate = a.accumulate,
+          .first = {static_cast<int>(blocks[0]), static_cast<int>(blocks[1])}};
+  dot.packed = dot.columns % kPack == 0 && all_aligned(dot.d_y, dot.y, dot.v, dot.d_w);
+  blocks[0] += blocks_for(dot.elems, kSpectralDot);
+  blocks[1] += blocks_for(dot.elems, kMapElems);
+  return dot;
+}
+
+}  // namespace
+
+void spectral_norm_forward(const CudaExec& ex, std::span<const SpectralNormArgs> weights,
+                           bool iterate, double eps, View scratch) {
+  const Observed observed(ex);
+  check(scratch.elems() >= spectral_norm_scratch_elems(weights),
+        "spectral_norm: scratch of {} elements", scratch.elems());
+  auto* next = scratch.as<double>();
+  while (!weights.empty()) {
+    const auto some = weights.first(std::min<size_t>(weights.size(), kMaxWeights));
+    Table<Weight> table{};
+    int64_t blocks[kPasses] = {};
+    for (const SpectralNormArgs& a : some) {
+      check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
+      check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}", a.v.shape,
+            a.w.shape);
+      check_shape("spectral_norm", "y", a.y.shape, a.w.shape);
+      table.entries[table.count++] = weight_of(a, next, blocks);
+      next += SpectralNormLayout{a.u.elems(), a.v.elems()}.elems();
+    }
+    launch(column_sums_kernel, blocks[kColumnSums], kThreads, 0, ex.stream, table);
+    launch(columns_kernel, blocks[kColumns], kThreads, 0, ex.stream, table);
+    if (iterate) launch(rows_kernel, blocks[kRows], kThreads, 0, ex.stream, table, eps);
+    launch(scale_kernel, blocks[kScale], kThreads, 0, ex.stream, table, iterate, eps);
+    weights = weights.subspan(some.size());
+  }
+}
+
+void spectral_norm_backward(const CudaExec& ex, std::span<const SpectralNormBackwardArgs> weights,
+                            View scratch) {
+  const Observed observed(ex);
+  check(scratch.elems() >= spectral_norm_backward_scratch_elems(weights),
+        "spectral_norm: scratch of {} elements", scratch.elems());
+  auto* next = scratch.as<double>();
+  while (!weights.empty()) {
+    const auto some = weights.first(std::min<size_t>(weights.size(), kMaxWeights));
+    Table<Dot> table{};
+    int64_t blocks[2] = {};
+    for (const SpectralNormBackwardArgs& a : some) {
+      table.entries[table.count++] = dot_of(a, next, blocks);
+      next += SpectralNormLayout::parts(a.y.elems(), kSpectralDot);
+    }
+    launch(dot_kernel, blocks[0], kThreads, 0, ex.stream, table);
+    launch(gradient_kernel, blocks[1], kThreads, 0, ex.stream, table);
+    weights = weights.subspan(some.size());
+  }
+}
+
+}  // namespace bigbigan
