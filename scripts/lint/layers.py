@@ -27,7 +27,7 @@ THIRD_PARTY = {
     "oneapi/dnnl": {"kernels/conv/conv2d_onednn.cpu.cc"},
     "dnnl": {"kernels/linear/gemm.cpu.cc", "kernels/bench/ceilings.cc"},
     "omp.h": {"kernels/common/one_thread.cc"},
-    "Random123": {"kernels/random/philox.cpu.cc", "kernels/random/philox.h"},
+    "Random123": {"kernels/random/philox.cpu.cc", "kernels/random/philox.cu"},
     "toml++": {"engine/util/toml.h"},
     "nlohmann": {"engine/io/safetensors.cc", "engine/io/flat_json.cc"},
     "Eigen": {"engine/params/init.cc", "eval/preconditioner.cc"},
