@@ -1,36 +1,37 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs the lints, the fuzz targets for a moment, and all tests.
+# Installs what is missing, builds, and runs the lints, the fuzz targets for a moment, and all tests: the release
+# build, and the CUDA kernels run on the CPU under AddressSanitizer and ThreadSanitizer (tests/emu/README.md).
 #
-#   scripts/test.sh                    the release build
-#   scripts/test.sh --sanitize         also the AddressSanitizer and ThreadSanitizer builds
-#   scripts/test.sh --emulated         only the CUDA kernels, run on the CPU, in all three builds
+#   scripts/test.sh                    what CI runs
+#   scripts/test.sh --cpu              without the CUDA kernels
+#   scripts/test.sh --emulated         only the CUDA kernels; also without a sanitizer, and with barriers left out
+#   scripts/test.sh --sanitize         only the CPU's tests under AddressSanitizer and ThreadSanitizer
 #   scripts/test.sh -R REGEX           arguments after the options go to ctest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-presets=(release)
-if [[ ${1:-} == --emulated ]]; then
-  shift
-  ./scripts/install_deps.sh
-  for preset in emulated emulated-address emulated-thread; do
-    echo "== $preset"
-    cmake --preset "$preset" >/dev/null
-    cmake --build --preset "$preset" --target emulated_tests | tail -n 1
-    ctest --preset "$preset" -L emulated -j "$(nproc)" "$@"
-  done
-  exit 0
-elif [[ ${1:-} == --sanitize ]]; then
-  presets+=(address thread)
-  shift
-fi
+cpu=(release) emulated=(emulated-address emulated-thread)
+case ${1:-} in
+  --cpu) emulated=(); shift ;;
+  --emulated) cpu=() emulated=(emulated "${emulated[@]}"); shift ;;
+  --sanitize) cpu=(address thread) emulated=(); shift ;;
+esac
 
 ./scripts/install_deps.sh
 ./scripts/lint.sh
-echo "== fuzz"
-./scripts/fuzz.sh 3
-for preset in "${presets[@]}"; do
+if [[ ${#cpu[@]} -gt 0 ]]; then
+  echo "== fuzz"
+  ./scripts/fuzz.sh 3
+fi
+for preset in "${cpu[@]}"; do
   echo "== $preset"
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" | tail -n 1
   ctest --preset "$preset" -j "$(nproc)" "$@"
+done
+for preset in "${emulated[@]}"; do
+  echo "== $preset"
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" --target emulated_tests | tail -n 1
+  ctest --preset "$preset" -L emulated -j "$(nproc)" "$@"
 done

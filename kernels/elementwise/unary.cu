@@ -61,7 +61,7 @@ __global__ void map_backward_kernel(const T* __restrict__ saved, const T* __rest
 
 template <class F>
 void map(const CudaExec& ex, const char* op, ConstView x, const F& f, bool accumulate, View y) {
-  check_shape(op, "y", y.shape, x.shape);
+  check(x.elems() == y.elems(), "{}: {} to {}", op, x.shape, y.shape);
   const int64_t n = x.elems();
   dispatch_cuda(op, x.dtype, [&]<class T>(TypeTag<T>) {
     launch(map_kernel<T, F>, pack_blocks<kPackElems<T>>(n, kThreads), kThreads, 0, ex.stream,
