@@ -30,6 +30,8 @@ std::vector<ConfigField> config_fields(Config& c) {
        1024},
       {"train.max_bad_steps", &c.train.max_bad_steps,
        "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
+      {"train.capture", &c.train.capture,
+       "on a GPU, record the launches of a step once and replay them"},
       {"optim.g_lr", &c.optim.g_lr, "Adam's learning rate of G", 0, 1},
       {"optim.d_lr", &c.optim.d_lr, "of D", 0, 1},
       {"optim.e_lr", &c.optim.e_lr, "of E", 0, 1},
@@ -50,8 +52,9 @@ std::vector<ConfigField> config_fields(Config& c) {
 }
 
 bool may_differ_on_resume(std::string_view key) {
-  constexpr std::array<std::string_view, 5> kFree = {
-      "train.steps", "train.minutes", "train.threads", "train.max_bad_steps", "data.path"};
+  constexpr std::array<std::string_view, 6> kFree = {"train.steps",   "train.minutes",
+                                                     "train.threads", "train.max_bad_steps",
+                                                     "train.capture", "data.path"};
   return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
          std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }

@@ -24,6 +24,7 @@ struct TrainConfig {
   int64_t seed = 0;
   int64_t threads = 0;
   int64_t max_bad_steps = 5;
+  bool capture = true;
 };
 
 struct OptimConfig {

@@ -30,6 +30,11 @@ Tensor scalar_i64(const Context& ctx, int64_t value) {
 
 }  // namespace
 
+ImageBatch image_batch(const Context& ctx, const Tensor& pixels, const Tensor& flip,
+                       int64_t first_sample, int64_t global_batch) {
+  return {pixels, flip, scalar_i64(ctx, first_sample), global_batch};
+}
+
 TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context& ctx)
     : config_(config),
       model_(model),
@@ -39,7 +44,9 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
       eg_updates_(scalar_i64(ctx, 0)),
       norm_g_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
       norm_e_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      norm_d_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)) {
+      norm_d_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
+      d_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)),
+      eg_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)) {
   check(ctx.tape == nullptr, "training step: the context has a tape");
 }
 
@@ -52,13 +59,13 @@ void TrainingStep::begin() { skip_.clear(); }
 
 StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
   const auto seed = static_cast<uint64_t>(config_.train.seed);
-  const Tensor first = scalar_i64(ctx_, batch.first_sample);
   const Shape shape{batch.pixels.shape()[0], config_.model.z_dim};
   StepInputs in;
   in.x = normalize_image(ctx_, batch.pixels, batch.flip);
-  in.z = prior_latents(ctx_, config_.model, {seed, RandomStream::kLatent}, first, shape[0]);
+  in.z = prior_latents(ctx_, config_.model, {seed, RandomStream::kLatent}, batch.first_sample,
+                       shape[0]);
   if (config_.model.encoder_stochastic) {
-    in.eps = random_normal(ctx_, {seed, RandomStream::kEncoderNoise}, first, shape);
+    in.eps = random_normal(ctx_, {seed, RandomStream::kEncoderNoise}, batch.first_sample, shape);
   }
   in.global_batch = batch.global_batch;
   return in;
@@ -83,7 +90,7 @@ void TrainingStep::adam(ParamStore& store, const Tensor& updates, double lr) {
 }
 
 void TrainingStep::discriminator_update(const StepInputs& in) {
-  d_terms_ = model_.discriminator_gradients(ctx_, in);
+  d_terms_.copy_from(model_.discriminator_gradients(ctx_, in));
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
   reduce(model_.d_store, norm_d_);
   increment(ctx_, d_updates_);
@@ -91,7 +98,7 @@ void TrainingStep::discriminator_update(const StepInputs& in) {
 }
 
 void TrainingStep::encoder_generator_update(const StepInputs& in) {
-  eg_terms_ = model_.encoder_generator_gradients(ctx_, in);
+  eg_terms_.copy_from(model_.encoder_generator_gradients(ctx_, in));
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
   reduce(model_.g_store, norm_g_);
   if (model_.encoder) reduce(model_.e_store, norm_e_);
@@ -109,7 +116,7 @@ void TrainingStep::encoder_generator_update(const ImageBatch& batch) {
 }
 
 void TrainingStep::update_averages(int64_t step) {
-  const double decay = step < config_.train.ema_start ? 0.0 : config_.train.ema_decay;
+  const double decay = averages(step) ? config_.train.ema_decay : 0.0;
   for (ParamStore* store : {&model_.g_store, &model_.e_store}) {
     if (!store->ema) continue;
     ema_update(ctx_, store->ema, store->value, decay, skip_);
@@ -117,10 +124,17 @@ void TrainingStep::update_averages(int64_t step) {
   }
 }
 
+void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step) {
+  begin();
+  for (const ImageBatch& batch : batches.first(batches.size() - 1)) discriminator_update(batch);
+  encoder_generator_update(batches.back());
+  update_averages(step);
+}
+
 StepReport TrainingStep::report() const {
   StepReport r;
   for (const auto& [terms, values] : {std::pair(&d_terms_, &r.d), std::pair(&eg_terms_, &r.eg)}) {
-    if (*terms) std::ranges::copy(on_host(*terms), values->begin());
+    std::ranges::copy(on_host(*terms), values->begin());
   }
   r.grad_norm_g = std::sqrt(on_host(norm_g_)[0]);
   r.grad_norm_e = std::sqrt(on_host(norm_e_)[0]);

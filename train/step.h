@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 
 #include "models/bigbigan/bigbigan.h"
 #include "train/config.h"
@@ -13,9 +14,11 @@ namespace bigbigan {
 struct ImageBatch {
   Tensor pixels;             // u8 (N, Re, Re, C)
   Tensor flip;               // u8 (N), or empty
-  int64_t first_sample = 0;  // global index of row 0 in the whole run
+  Tensor first_sample;       // i64 (1): global index of row 0 in the whole run
   int64_t global_batch = 0;  // images of all ranks
 };
+ImageBatch image_batch(const Context& ctx, const Tensor& pixels, const Tensor& flip,
+                       int64_t first_sample, int64_t global_batch);
 
 // What a step leaves to be read on the host afterwards.
 struct StepReport {
@@ -37,8 +40,12 @@ class TrainingStep {
   void poison_next_gradient() { poison_ = true; }
   void discriminator_update(const ImageBatch& batch);
   void encoder_generator_update(const ImageBatch& batch);
-  // The moving averages of G and E after step `step` (from 1).
+  // The moving averages of G and E after step `step` (from 1); before train.ema_start they equal
+  // the live weights.
   void update_averages(int64_t step);
+  [[nodiscard]] bool averages(int64_t step) const { return step >= config_.train.ema_start; }
+  // A whole step: an update of D for each batch but the last, one of E and G with that, averages.
+  void run(std::span<const ImageBatch> batches, int64_t step);
   [[nodiscard]] StepReport report() const;
 
   // Latents and encoder noise of a batch, as the updates draw them.
@@ -62,8 +69,8 @@ class TrainingStep {
   Context ctx_;
   Tensor skip_;                      // i32 (1)
   Tensor d_updates_, eg_updates_;    // i64 (1)
-  Tensor d_terms_, eg_terms_;        // (16)
   Tensor norm_g_, norm_e_, norm_d_;  // (1)
+  Tensor d_terms_, eg_terms_;        // (16)
   bool poison_ = false;
 };
 

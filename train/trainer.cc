@@ -77,7 +77,13 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
   loader_ = std::make_unique<BatchLoader>(train_data_, Sampler(train_data_->size(), seed),
                                           config_.data.flip);
   model_.allocate(ctx_, true);
-  step_ = std::make_unique<TrainingStep>(config_, model_, ctx_);
+  Context step_ctx = ctx_;
+  if (device_.accelerator() != nullptr && config_.train.capture) {
+    step_pool_ = device_.accelerator()->private_pool();
+    step_ctx.allocator = step_pool_.get();
+  }
+  step_ = std::make_unique<TrainingStep>(config_, model_, step_ctx);
+  if (step_pool_) captured_ = std::make_unique<CapturedStep>(*step_, *device_.accelerator());
   resume();
   state_.config = config_text(config_);
   stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
@@ -120,8 +126,8 @@ ImageBatch Trainer::next_batch() {
   data_wait_seconds_ += monotonic_seconds() - start;
   const auto [h, w, c] = train_data_->image();
   state_.consumed_samples += batch;
-  return {pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels),
-          pixels_to_tensor(ctx_, {batch}, loaded.flip), first, batch};
+  return image_batch(ctx_, pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels),
+                     pixels_to_tensor(ctx_, {batch}, loaded.flip), first, batch);
 }
 
 void Trainer::train_step() {
@@ -129,12 +135,19 @@ void Trainer::train_step() {
   const int64_t this_step = state_.step + 1;
   fault_.maybe_kill(this_step, 1);
   fault_.maybe_fill_disk(this_step);
-  step_->begin();
   if (fault_.makes_nan(this_step)) step_->poison_next_gradient();
-  for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(next_batch());
-  fault_.maybe_kill(this_step, 2);
-  step_->encoder_generator_update(next_batch());
-  step_->update_averages(++state_.step);
+  if (captured_ != nullptr && !fault_.makes_nan(this_step)) {
+    std::vector<ImageBatch> batches;
+    for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
+    captured_->run(batches, this_step);
+  } else {
+    step_->begin();
+    for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(next_batch());
+    fault_.maybe_kill(this_step, 2);
+    step_->encoder_generator_update(next_batch());
+    step_->update_averages(this_step);
+  }
+  state_.step = this_step;
   const StepReport report = step_->report();
   state_.d_updates = step_->d_updates();
   state_.eg_updates = step_->eg_updates();
@@ -157,7 +170,8 @@ void Trainer::log(const StepReport& r) {
   const auto steps = static_cast<double>(std::max<int64_t>(1, state_.step - logged_step_));
   const double ms = 1e3 * step_seconds_ / steps;
   const double img_per_s = static_cast<double>(config_.train.batch) * 1e3 / ms;
-  const MemoryLedger memory = device_.allocator().ledger();
+  int64_t memory_bytes = device_.allocator().ledger().peak_total;
+  if (step_pool_) memory_bytes += step_pool_->ledger().peak_total;
   const FlatJson line = {{"step", state_.step},
                          {"images", state_.consumed_samples},
                          {"elapsed_s", state_.elapsed_seconds},
@@ -182,7 +196,7 @@ void Trainer::log(const StepReport& r) {
                          {"grad_norm_e", r.grad_norm_e},
                          {"grad_norm_d", r.grad_norm_d},
                          {"skipped_steps", state_.skipped_steps},
-                         {"mem_bytes", memory.peak_total}};
+                         {"mem_bytes", memory_bytes}};
   stats_->write(line);
   for (const auto& [key, value] : line) {
     if (const auto* number = std::get_if<double>(&value))
@@ -195,7 +209,7 @@ void Trainer::log(const StepReport& r) {
       "step {}/{} kimg {:.1f} D {:.3f} EG {:.3f} |g| {:.2f} img/s {:.0f} mem {:.2f} GiB eta {}{}",
       state_.step, config_.train.steps, static_cast<double>(state_.consumed_samples) / 1e3,
       r.d[kLossTotal], r.eg[kLossTotal], r.grad_norm_g, img_per_s,
-      static_cast<double>(memory.peak_total) / (1 << 30), format_duration(left),
+      static_cast<double>(memory_bytes) / (1 << 30), format_duration(left),
       r.skipped ? " SKIPPED (NaN or Inf)" : ""));
   logged_step_ = state_.step;
   step_seconds_ = data_wait_seconds_ = 0;
@@ -299,8 +313,9 @@ std::string memory_plan(const Config& config) {
     const Tensor pixels =
         Tensor::zeros(ctx, {batch, r, r, config.model.image_channels}, DType::kU8);
     step.begin();
-    step.discriminator_update({pixels, Tensor(), 0, batch});
-    step.encoder_generator_update({pixels, Tensor(), 0, batch});
+    const ImageBatch images = image_batch(ctx, pixels, Tensor(), 0, batch);
+    step.discriminator_update(images);
+    step.encoder_generator_update(images);
     peaks[batch == 2 ? 0 : 1] = static_cast<double>(allocator.ledger().peak_total);
   }
   const double per_image = (peaks[1] - peaks[0]) / 2;

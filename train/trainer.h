@@ -7,8 +7,8 @@
 #include "engine/io/tensorboard.h"
 #include "engine/util/fault.h"
 #include "engine/util/program.h"
+#include "train/captured_step.h"
 #include "train/state.h"
-#include "train/step.h"
 
 namespace bigbigan {
 
@@ -52,7 +52,9 @@ class Trainer {
   TrainState state_;
   std::shared_ptr<const Dataset> train_data_, val_data_;
   std::unique_ptr<BatchLoader> loader_;
+  std::unique_ptr<Allocator> step_pool_;  // of the captured step
   std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<CapturedStep> captured_;
   std::unique_ptr<JsonlWriter> stats_;
   std::unique_ptr<TensorboardWriter> board_;
   ProgressLine progress_;

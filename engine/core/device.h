@@ -1,6 +1,7 @@
 // The device that a program computes on, chosen by the name of its --device option.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,12 +11,24 @@
 
 namespace bigbigan {
 
+// Launches that were recorded and can be run again as one.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
+};
+
 // A device beside the CPU. Which of backend_{cpu,cuda}/open_cuda.cc is linked, CMake decides.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
   [[nodiscard]] virtual AnyExec exec() const = 0;
   virtual Allocator& allocator() = 0;
+  // A pool over the device's memory that nobody else uses.
+  [[nodiscard]] virtual std::unique_ptr<Allocator> private_pool() = 0;
+  // Records what `launches` enqueues, without running it. Memory that it asks for must already lie
+  // in its pool.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
 };
 
 // Throws Error{kSystem}, saying why, where there is no such device or this build has no backend for
@@ -33,6 +46,8 @@ class Device {
 
   [[nodiscard]] AnyExec exec() const { return accelerator_ ? accelerator_->exec() : cpu_; }
   [[nodiscard]] Allocator& allocator() { return accelerator_ ? accelerator_->allocator() : host_; }
+  // Null on the CPU.
+  [[nodiscard]] Accelerator* accelerator() { return accelerator_.get(); }
   // For work that stays on the host.
   [[nodiscard]] const CpuExec& cpu() const { return cpu_; }
 

@@ -32,7 +32,7 @@ class SyntheticTraining {
   // One step, which `profile` watches.
   void run(KernelProfile& profile) {
     observer_.target = &profile;
-    const ImageBatch batch{pixels_, Tensor(), 0, config_.train.batch};
+    const ImageBatch batch = image_batch(ctx_, pixels_, Tensor(), 0, config_.train.batch);
     step_->begin();
     for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(batch);
     step_->encoder_generator_update(batch);

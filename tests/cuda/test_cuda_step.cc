@@ -5,7 +5,7 @@
 #include "engine/core/backend_cuda/cuda_device.h"
 #include "kernels/random/philox.h"
 #include "tests/harness/values.h"
-#include "train/step.h"
+#include "train/captured_step.h"
 
 using namespace bigbigan;
 
@@ -44,12 +44,11 @@ struct Run {
   }
 
   StepReport train_step(int64_t number) {
-    step->begin();
-    step->discriminator_update(next_batch());
-    step->encoder_generator_update(next_batch());
-    step->update_averages(number);
+    step->run(next_batches(), number);
     return step->report();
   }
+
+  std::vector<ImageBatch> next_batches() { return {next_batch(), next_batch()}; }
 
   Config config;
   Context ctx;
@@ -66,8 +65,8 @@ struct Run {
     }
     const int64_t first = consumed * config.train.batch;
     ++consumed;
-    return {Tensor::from_host(ctx, shape, DType::kU8, pixels.data()), Tensor(), first,
-            config.train.batch};
+    return image_batch(ctx, Tensor::from_host(ctx, shape, DType::kU8, pixels.data()), Tensor(),
+                       first, config.train.batch);
   }
 
   int64_t consumed = 0;
@@ -140,4 +139,27 @@ TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
   run.step->poison_next_gradient();
   REQUIRE(run.train_step(2).skipped);
   REQUIRE(read(run.model.g_store.value) == before);
+}
+
+TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
+  const std::unique_ptr<Accelerator> device = open_cuda(0);
+  const std::unique_ptr<Allocator> pool = device->private_pool();
+  const Config config = small_config();
+  Run plain(config, device->exec(), device->allocator()), captured(config, device->exec(), *pool);
+  CapturedStep step(*captured.step, *device);
+  // Both recordings, before and after the averages begin, are replayed.
+  for (int s = 1; s <= config.train.ema_start + 3; ++s) {
+    const StepReport expected = plain.train_step(s);
+    step.run(captured.next_batches(), s);
+    const StepReport found = captured.step->report();
+    INFO("step " << s);
+    REQUIRE(found.d == expected.d);
+    REQUIRE(found.eg == expected.eg);
+  }
+  for (size_t k = 0; k < plain.model.stores().size(); ++k) {
+    const ParamStore &a = *captured.model.stores()[k], &b = *plain.model.stores()[k];
+    REQUIRE(read(a.value) == read(b.value));
+    if (b.ema) REQUIRE(read(a.ema) == read(b.ema));
+  }
+  REQUIRE(captured.step->d_updates() == plain.step->d_updates());
 }

@@ -68,7 +68,7 @@ Trace train(int threads) {
           static_cast<uint8_t>(philox(9, RandomStream::kSample, sample, 0).word[0]);
     }
     consumed += config.train.batch;
-    return ImageBatch{pixels, Tensor(), consumed - config.train.batch, config.train.batch};
+    return image_batch(ctx, pixels, Tensor(), consumed - config.train.batch, config.train.batch);
   };
   for (int s = 1; s <= kSteps; ++s) {
     step.begin();

@@ -1,4 +1,5 @@
 #include "engine/core/backend_cuda/cuda_device.h"
+#include "engine/core/backend_cuda/cuda_graph.h"
 #include "engine/core/device.h"
 
 namespace bigbigan {
@@ -9,6 +10,12 @@ class CudaAccelerator final : public Accelerator {
   explicit CudaAccelerator(int index) : device_(index), pool_(device_.memory()) {}
   [[nodiscard]] AnyExec exec() const override { return device_.exec(); }
   Allocator& allocator() override { return pool_; }
+  [[nodiscard]] std::unique_ptr<Allocator> private_pool() override {
+    return std::make_unique<PoolAllocator>(device_.memory());
+  }
+  std::unique_ptr<Recording> record(const std::function<void()>& launches) override {
+    return std::make_unique<CudaGraph>(device_.exec().stream, launches);
+  }
 
  private:
   CudaDevice device_;
