@@ -9,7 +9,9 @@ namespace bigbigan {
 Var attention(const Context& ctx, const Var& query, const Var& key, const Var& value) {
   const int64_t n = query.shape()[0], queries = query.shape()[1];
   const Tensor y = Tensor::empty(ctx, {n, queries, value.shape()[-1]}, query.dtype());
-  const Tensor log_sum = Tensor::empty(ctx, {n, queries}, query.dtype());
+  // Rounded to bf16, log_sum would turn the weights of backward by several percent.
+  const DType log_dtype = query.dtype() == DType::kBF16 ? DType::kF32 : query.dtype();
+  const Tensor log_sum = Tensor::empty(ctx, {n, queries}, log_dtype);
   ctx.run([&](const auto& ex) {
     attention_forward(ex, query.view(), key.view(), value.view(), y, log_sum);
   });
