@@ -11,7 +11,11 @@ using namespace bigbigan;
 
 namespace {
 
-constexpr int kSteps = 20;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kSteps = 2, kAveragesFrom = 3;  // at seconds each
+#else
+constexpr int kSteps = 20, kAveragesFrom = 5;
+#endif
 
 // Every part of the model in few channels: attention in G and D, conditional batch norm, a
 // stochastic encoder.
@@ -30,14 +34,20 @@ Config small_config() {
   c.model.encoder_channels = {3, 5};
   c.model.encoder_head_width = 6;
   c.train.batch = 3;
-  c.train.ema_start = 5;
+  c.train.ema_start = kAveragesFrom;
   return c;
 }
 
 // One run on one backend.
 struct Run {
-  Run(const Config& config, const AnyExec& exec, Allocator& allocator)
-      : config(config), ctx{.exec = exec, .allocator = &allocator}, model(config.model) {
+  // Batches come from memory of their own where `batch_allocator` is given.
+  Run(const Config& config, const AnyExec& exec, Allocator& allocator,
+      Allocator* batch_allocator = nullptr)
+      : config(config),
+        ctx{.exec = exec, .allocator = &allocator},
+        batch_ctx{.exec = exec,
+                  .allocator = batch_allocator != nullptr ? batch_allocator : &allocator},
+        model(config.model) {
     model.allocate(ctx, true);
     model.initialize(1);
     step.emplace(this->config, model, ctx);
@@ -51,7 +61,7 @@ struct Run {
   std::vector<ImageBatch> next_batches() { return {next_batch(), next_batch()}; }
 
   Config config;
-  Context ctx;
+  Context ctx, batch_ctx;
   BigBiGAN model;
   std::optional<TrainingStep> step;
 
@@ -65,8 +75,8 @@ struct Run {
     }
     const int64_t first = consumed * config.train.batch;
     ++consumed;
-    return image_batch(ctx, Tensor::from_host(ctx, shape, DType::kU8, pixels.data()), Tensor(),
-                       first, config.train.batch);
+    return image_batch(batch_ctx, Tensor::from_host(batch_ctx, shape, DType::kU8, pixels.data()),
+                       Tensor(), first, config.train.batch);
   }
 
   int64_t consumed = 0;
@@ -145,10 +155,11 @@ TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one 
   const std::unique_ptr<Accelerator> device = open_cuda(0);
   const std::unique_ptr<Allocator> pool = device->private_pool();
   const Config config = small_config();
-  Run plain(config, device->exec(), device->allocator()), captured(config, device->exec(), *pool);
+  Run plain(config, device->exec(), device->allocator()),
+      captured(config, device->exec(), *pool, &device->allocator());
   CapturedStep step(*captured.step, *device);
   // Both recordings, before and after the averages begin, are replayed.
-  for (int s = 1; s <= config.train.ema_start + 3; ++s) {
+  for (int s = 1; s <= kAveragesFrom + 1; ++s) {
     const StepReport expected = plain.train_step(s);
     step.run(captured.next_batches(), s);
     const StepReport found = captured.step->report();
