@@ -53,7 +53,8 @@ endfunction()
 
 add_custom_target(emulated_tests)  # builds all that the tests with the label `emulated` run
 
-# Registers a whole test binary once per schedule of the emulated device: "<name>/<schedule>", label `emulated`.
+# Registers a whole test binary once per schedule of the emulated device: "<name>/<schedule>", label `emulated`. Schedules
+# may be named: for tests that take long and gain little from more.
 function(add_emulated_tests name target)
   add_dependencies(emulated_tests ${target})
   set(ascending EMU_ORDER=ascending)
@@ -70,6 +71,9 @@ function(add_emulated_tests name target)
     set(schedules ascending descending random1 random2 random3 random4 random5 random6 random7 random8 eager)
   else()
     set(schedules ascending descending random1 random2 random3 eager)
+  endif()
+  if(ARGN)
+    set(schedules ${ARGN})
   endif()
   foreach(schedule ${schedules})
     add_test(NAME ${name}/${schedule} COMMAND ${target})

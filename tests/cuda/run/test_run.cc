@@ -1,0 +1,85 @@
+// Training runs on CUDA: resumed runs, runs that change the device, devices that are not there.
+#include <catch2/catch.hpp>
+
+#include "engine/io/npy.h"
+#include "engine/util/text.h"
+#include "tests/engine_io/scratch.h"
+#include "train/trainer.h"
+
+using namespace bigbigan;
+
+namespace {
+
+// The smallest model with G, E and D, on 24 images, for `steps` steps.
+Config tiny_config(const ScratchFolder& folder, int64_t steps) {
+  Config c;
+  c.model.resolution = 32;
+  c.model.image_channels = 1;
+  c.model.z_dim = 8;
+  c.model.g_channels = c.model.d_channels = {4, 4, 4, 4};
+  c.model.mlp_width = 8;
+  c.model.mlp_blocks = 1;
+  c.model.encoder = "basic";
+  c.model.encoder_channels = {4, 4};
+  c.model.encoder_head_width = 4;
+  c.data.path = (folder / "images.npy").string();
+  c.data.val_images = 4;
+  c.train.batch = 2;
+  c.train.steps = steps;
+  c.train.ema_start = 2;
+  c.sample.every_steps = 2;
+  c.sample.images = 4;
+  return c;
+}
+
+void write_images(const ScratchFolder& folder) {
+  std::vector<uint8_t> pixels(24 * 32 * 32);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i / 7);
+  PosixVfs vfs;
+  write_npy(vfs, folder / "images.npy", DType::kU8, std::array<int64_t, 3>{24, 32, 32},
+            std::as_bytes(std::span(pixels)));
+}
+
+void train(const ScratchFolder& folder, const char* run, const char* device, int64_t steps) {
+  PosixVfs vfs;
+  std::filesystem::create_directories(folder / run);
+  Device chosen(device, 1);
+  Trainer trainer(vfs, folder / run, tiny_config(folder, steps), chosen);
+  REQUIRE(trainer.run() == ExitCode::kOk);
+}
+
+std::string weights(const ScratchFolder& folder, const std::string& checkpoint) {
+  std::string all;
+  for (const char* name : {"model", "ema", "optim"}) {
+    all += read_raw(folder / (checkpoint + "/" + name + ".safetensors"));
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("CUDA run: resumed, it ends with the same bits") {
+  const ScratchFolder folder;
+  write_images(folder);
+  train(folder, "straight", "cuda", 4);
+  train(folder, "resumed", "cuda", 2);
+  train(folder, "resumed", "cuda", 4);
+  REQUIRE(weights(folder, "straight/step-00000004") == weights(folder, "resumed/step-00000004"));
+  REQUIRE(std::filesystem::exists(folder / "straight/fakes-00000004.png"));
+}
+
+TEST_CASE("CUDA run: a checkpoint goes on on the other device") {
+  const ScratchFolder folder;
+  write_images(folder);
+  train(folder, "run", "cpu", 1);
+  train(folder, "run", "cuda:0", 2);
+  train(folder, "run", "cpu", 3);
+  REQUIRE(std::filesystem::exists(folder / "run/step-00000003"));
+}
+
+TEST_CASE("CUDA run: a device that is not there, and names of none") {
+  require_error([] { Device("cuda:99", 1); }, ExitCode::kSystem, {"99"});
+  for (const char* name : {"gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:1x"}) {
+    require_error([&] { Device(name, 1); }, ExitCode::kUsage, {name, "cuda[:i]"});
+  }
+}
