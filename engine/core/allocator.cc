@@ -53,11 +53,11 @@ std::string to_string(const MemoryLedger& ledger) {
 
 void* HostMemory::allocate(int64_t bytes) { return std::aligned_alloc(kAlignment, bytes); }
 void HostMemory::release(void* block) noexcept { std::free(block); }
-void HostMemory::read(const void* from, void* host, int64_t bytes) {
-  std::memcpy(host, from, bytes);
+void HostMemory::read(const void* from, void* host, int64_t bytes) { copy(host, from, bytes); }
+void HostMemory::write(void* to, const void* host, int64_t bytes) { copy(to, host, bytes); }
+void HostMemory::copy(void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);  // memcpy takes no null, not even for 0 bytes
 }
-void HostMemory::write(void* to, const void* host, int64_t bytes) { std::memcpy(to, host, bytes); }
-void HostMemory::copy(void* to, const void* from, int64_t bytes) { std::memcpy(to, from, bytes); }
 void HostMemory::fill(void* to, int byte, int64_t bytes) { std::memset(to, byte, bytes); }
 
 PoolAllocator::~PoolAllocator() {
