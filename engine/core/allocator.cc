@@ -17,9 +17,9 @@ constexpr int64_t kGuardBytes = 64;
 constexpr int kGuardByte = 0xa5;
 
 #if defined(__SANITIZE_ADDRESS__)
-constexpr bool kPooled = false;
+constexpr bool kSanitized = true;
 #else
-constexpr bool kPooled = true;
+constexpr bool kSanitized = false;
 #endif
 
 // Block sizes: multiples of 64 bytes up to 4 KiB, then of 1/8 of the next power of two, so that
@@ -56,9 +56,14 @@ void HostMemory::release(void* block) noexcept { std::free(block); }
 void HostMemory::read(const void* from, void* host, int64_t bytes) { copy(host, from, bytes); }
 void HostMemory::write(void* to, const void* host, int64_t bytes) { copy(to, host, bytes); }
 void HostMemory::copy(void* to, const void* from, int64_t bytes) {
-  if (bytes != 0) std::memcpy(to, from, bytes);  // an empty tensor or list has a null pointer
+  if (bytes > 0) std::memcpy(to, from, bytes);  // memcpy takes no null, not even for 0 bytes
 }
 void HostMemory::fill(void* to, int byte, int64_t bytes) { std::memset(to, byte, bytes); }
+
+PoolAllocator::PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes, Pooling pooling)
+    : memory_(std::move(memory)),
+      limit_bytes_(limit_bytes),
+      is_pooled_(pooling == Pooling::kForGood || !kSanitized) {}
 
 PoolAllocator::~PoolAllocator() {
   for (auto& [size, blocks] : free_) {
@@ -92,7 +97,7 @@ void PoolAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcep
   const int64_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   ledger_.add(tag, -size);
-  if (kPooled) {
+  if (is_pooled_) {
     free_[size].push_back(pointer);
   } else {
     memory_->release(pointer);

@@ -84,12 +84,14 @@ class Allocator {
 
 // A pool of freed blocks over a memory, kept by rounded size: the same sequence of requests gets
 // the same addresses (a step can be captured), and a step touches no fresh page after the first.
-// Thread-safe. Under AddressSanitizer nothing is pooled, so that every block keeps its red zones.
+// Thread-safe. Under AddressSanitizer nothing is pooled, so that every block keeps its red zones,
+// unless the pool is for good.
 class PoolAllocator : public Allocator {
  public:
+  enum class Pooling : uint8_t { kUnlessSanitized, kForGood };
   // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit.
-  explicit PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes = 0)
-      : memory_(std::move(memory)), limit_bytes_(limit_bytes) {}
+  explicit PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes = 0,
+                         Pooling pooling = Pooling::kUnlessSanitized);
   ~PoolAllocator() override;
   PoolAllocator(const PoolAllocator&) = delete;
   PoolAllocator& operator=(const PoolAllocator&) = delete;
@@ -102,6 +104,7 @@ class PoolAllocator : public Allocator {
  private:
   std::unique_ptr<Memory> memory_;
   int64_t limit_bytes_;
+  bool is_pooled_;
   mutable std::mutex mutex_;
   MemoryLedger ledger_;
   std::map<int64_t, std::vector<void*>> free_;
