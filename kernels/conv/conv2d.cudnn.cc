@@ -170,6 +170,9 @@ std::vector<frontend::NumericalNote_t> unwanted_notes(DType dtype) {
   return notes;
 }
 
+// The frontend appends what each engine objects to, in many lines.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 // Finds an engine for the graph; empty, or why there is none.
 std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t handle) {
   using frontend::HeurMode_t;
@@ -184,9 +187,9 @@ std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t ha
     if (status.is_good()) {
       status = graph.build_plans(frontend::BuildPlanPolicy_t::HEURISTICS_CHOICE);
     }
-    return status.is_good() ? std::string() : status.get_message();
+    return status.is_good() ? std::string() : first_line(status.get_message());
   } catch (const std::exception& error) {
-    return error.what();
+    return first_line(error.what());
   }
 }
 
@@ -208,7 +211,9 @@ Plan plan_of(const Problem& p, cudnnHandle_t handle) {
     }
     reasons += (reasons.empty() ? "" : "; without bias and ReLU: ") + reason;
   }
-  fail(ExitCode::kSystem, "{}: no deterministic engine of cuDNN: {}", p.name(), reasons);
+  fail(ExitCode::kSystem,
+       "{}: cuDNN has no deterministic engine: {} (CUDNN_LOGLEVEL_DBG=2 tells more)", p.name(),
+       reasons);
 }
 
 // The handles and plans of the process.
@@ -377,6 +382,7 @@ Engine find_engine(ConvPass pass, const ConvGeometry& g, DType dtype, const Conv
   check(status.is_good(), "cuDNN device properties: {}", status.get_message());
   const auto graph = graph_of({pass, g, dtype, extras}, fused);
   graph->set_device_properties(properties);
+  graph->set_sm_version(1);  // any, or it asks the device of this machine; convolutions do not care
   Engine found;
   found.problem = compile(*graph, dtype, nullptr);
   if (!found.problem.empty()) return found;
