@@ -5,15 +5,18 @@
 #   scripts/test.sh                    what CI runs
 #   scripts/test.sh --cpu              without the CUDA kernels
 #   scripts/test.sh --emulated         only the CUDA kernels; also without a sanitizer, and with barriers left out
+#   scripts/test.sh --cuda             only the build by nvcc, and what can be tested of it: on a machine without a GPU the
+#                                      tests that need one are skipped (BIGBIGAN_REQUIRE_GPU=1: they fail)
 #   scripts/test.sh --sanitize         only the CPU's tests under AddressSanitizer and ThreadSanitizer
 #   scripts/test.sh -R REGEX           arguments after the options go to ctest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cpu=(release) emulated=(emulated-address emulated-thread)
+cpu=(release) cuda=() emulated=(emulated-address emulated-thread)
 case ${1:-} in
   --cpu) emulated=(); shift ;;
   --emulated) cpu=() emulated=(emulated "${emulated[@]}"); shift ;;
+  --cuda) cpu=() cuda=(cuda) emulated=(); shift ;;
   --sanitize) cpu=(address thread) emulated=(); shift ;;
 esac
 
@@ -28,6 +31,13 @@ for preset in "${cpu[@]}"; do
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" | tail -n 1
   ctest --preset "$preset" -j "$(nproc)" "$@"
+done
+for preset in "${cuda[@]}"; do
+  echo "== $preset"
+  ./scripts/install_cudnn_frontend.sh
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" --target cuda_tests | tail -n 1
+  ctest --preset "$preset" -L '^(cuda|gpu)$' -j "$(nproc)" "$@"
 done
 for preset in "${emulated[@]}"; do
   echo "== $preset"

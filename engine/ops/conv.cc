@@ -8,20 +8,23 @@
 namespace bigbigan {
 namespace {
 
-Tensor scratch_for(const Context& ctx, ConvPass pass, const ConvGeometry& g, DType dtype) {
-  return Tensor::empty(ctx, {conv2d_scratch_bytes(pass, g, dtype)}, DType::kU8,
-                       MemoryTag::kWorkspace);
+Tensor scratch_for(const Context& ctx, ConvPass pass, const ConvGeometry& g, DType dtype,
+                   const ConvExtras& extras) {
+  int64_t bytes = 0;
+  ctx.run([&](const auto& ex) { bytes = conv2d_scratch_bytes(ex, pass, g, dtype, extras); });
+  return Tensor::empty(ctx, {bytes}, DType::kU8, MemoryTag::kWorkspace);
 }
 
 void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
            bool relu, View y) {
-  const Tensor scratch = scratch_for(ctx, ConvPass::kFprop, g, x.dtype);
+  const Tensor scratch = scratch_for(ctx, ConvPass::kFprop, g, x.dtype, {bool(bias), relu});
   ctx.run([&](const auto& ex) { conv2d_fprop(ex, g, x, w, bias, relu, y, scratch); });
 }
 
 void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
            const GradTarget& d_x) {
-  const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype);
+  const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype,
+                                     {.bias = bool(bias), .accumulate = d_x.accumulate});
   ctx.run([&](const auto& ex) {
     conv2d_dgrad(ex, g, d_y, w, bias, d_x.view, d_x.accumulate, scratch);
   });
@@ -29,7 +32,8 @@ void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w
 
 void wgrad(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView d_y,
            const GradTarget& d_w) {
-  const Tensor scratch = scratch_for(ctx, ConvPass::kWgrad, g, x.dtype);
+  const Tensor scratch =
+      scratch_for(ctx, ConvPass::kWgrad, g, x.dtype, {.accumulate = d_w.accumulate});
   ctx.run([&](const auto& ex) { conv2d_wgrad(ex, g, x, d_y, d_w.view, d_w.accumulate, scratch); });
 }
 

@@ -30,10 +30,11 @@ struct Convolution {
 
 Replay replay_of(const Context& ctx, const Convolution& c) {
   const Tensor x = operand(ctx, c.g.x()), w = operand(ctx, c.g.weight()), y = operand(ctx, c.g.y());
-  const int64_t biases = c.pass == ConvPass::kFprop ? c.g.k : c.g.c;
-  const Tensor bias = c.has_bias ? operand(ctx, {biases}) : Tensor();
-  const Tensor scratch =
-      Tensor::empty(ctx, {conv2d_scratch_bytes(c.pass, c.g, DType::kF32)}, DType::kU8);
+  const bool is_fprop = c.pass == ConvPass::kFprop;
+  const Tensor bias = c.has_bias ? operand(ctx, {is_fprop ? c.g.k : c.g.c}) : Tensor();
+  const ConvExtras extras{c.has_bias, is_fprop && c.flag, !is_fprop && c.flag};
+  const int64_t bytes = conv2d_scratch_bytes(CpuExec{}, c.pass, c.g, DType::kF32, extras);
+  const Tensor scratch = Tensor::empty(ctx, {bytes}, DType::kU8);
   switch (c.pass) {
     case ConvPass::kFprop:
       return [=](const CpuExec& ex) { conv2d_fprop(ex, c.g, x, w, bias, c.flag, y, scratch); };

@@ -24,7 +24,8 @@ ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64
   return g;
 }
 
-int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype) {
+int64_t conv2d_scratch_bytes(const CpuExec&, ConvPass pass, const ConvGeometry& g, DType dtype,
+                             const ConvExtras&) {
   return dtype == DType::kF32 && g.n > 0 ? onednn::conv2d_scratch_bytes(pass, g) : 0;
 }
 

@@ -2,7 +2,8 @@
 // own.
 //
 // y[n,p,q,k] = bias[k] + sum_{r,s,c} x[n, p stride + r - pad, q stride + s - pad, c] w[k,r,s,c],
-// zero outside x. f32 by oneDNN, f64 by loops (the oracle of the former).
+// zero outside x. CPU: f32 by oneDNN, f64 by loops (the oracle of the former). CUDA: f32 (without
+// TF32) and bf16 by cuDNN, accumulated in f32.
 #pragma once
 
 #include "kernels/common/exec.h"
@@ -29,8 +30,16 @@ struct ConvGeometry {
 ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64_t pad);
 
 enum class ConvPass : uint8_t { kFprop, kDgrad, kWgrad };
-// Bytes of scratch (u8) that a pass needs, for weights in the library's layout and partial sums.
-int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g, DType dtype);
+// What a pass does besides the convolution: libraries have kernels of their own for it.
+struct ConvExtras {
+  bool bias = false, relu = false, accumulate = false;
+};
+// Bytes of scratch (u8) that a pass needs: for weights in the library's layout, partial sums and
+// the library's workspace. `extras` are those of the launch that gets it.
+int64_t conv2d_scratch_bytes(const CpuExec& ex, ConvPass pass, const ConvGeometry& g, DType dtype,
+                             const ConvExtras& extras);
+int64_t conv2d_scratch_bytes(const CudaExec& ex, ConvPass pass, const ConvGeometry& g, DType dtype,
+                             const ConvExtras& extras);
 
 // y = conv(x, w) + bias, then max(., 0) where `relu`. `bias` (k) may be empty.
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,

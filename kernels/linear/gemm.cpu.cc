@@ -11,25 +11,12 @@
 namespace bigbigan {
 namespace {
 
-struct Sizes {
-  int64_t m = 0, n = 0, k = 0;
-};
+using Sizes = GemmSizes;
 
 // Rows and columns of a view whose leading axes fold into the rows.
 std::pair<int64_t, int64_t> matrix_of(ConstView v) {
   const int64_t columns = v.shape.rank() > 0 ? v.shape[-1] : 1;
   return {columns == 0 ? 0 : v.elems() / columns, columns};
-}
-
-Sizes sizes_of(const GemmArgs& g) {
-  const auto [a_rows, a_columns] = matrix_of(g.a);
-  const auto [b_rows, b_columns] = matrix_of(g.b);
-  const Sizes s{g.transpose_a ? a_columns : a_rows, g.transpose_b ? b_rows : b_columns,
-                g.transpose_a ? a_rows : a_columns};
-  check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
-        "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "", g.b.shape,
-        g.transpose_b ? "^T" : "", g.c.shape);
-  return s;
 }
 
 // Rows [begin, end) of c, one row at a time: c[i, :] += a[i, k] b[k, :].
@@ -110,8 +97,30 @@ void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
 
 }  // namespace
 
+GemmSizes gemm_sizes(const GemmArgs& g) {
+  const auto [a_rows, a_columns] = matrix_of(g.a);
+  const auto [b_rows, b_columns] = matrix_of(g.b);
+  const GemmSizes s{g.transpose_a ? a_columns : a_rows, g.transpose_b ? b_rows : b_columns,
+                    g.transpose_a ? a_rows : a_columns};
+  check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
+        "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "", g.b.shape,
+        g.transpose_b ? "^T" : "", g.c.shape);
+  return s;
+}
+
+GemmSizes batched_gemm_sizes(const GemmArgs& g) {
+  check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
+            g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
+  const GemmSizes s{g.c.shape[1], g.c.shape[2], g.a.shape[g.transpose_a ? 1 : 2], g.c.shape[0]};
+  check(g.a.shape[g.transpose_a ? 2 : 1] == s.m && g.b.shape[g.transpose_b ? 2 : 1] == s.k &&
+            g.b.shape[g.transpose_b ? 1 : 2] == s.n,
+        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
+  return s;
+}
+
 void gemm(const CpuExec& ex, const GemmArgs& g) {
-  const Sizes s = sizes_of(g);
+  const Sizes s = gemm_sizes(g);
   const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
   if (s.m == 0 || s.n == 0) return;
   dispatch_real("gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
@@ -126,15 +135,9 @@ void gemm(const CpuExec& ex, const GemmArgs& g) {
 
 void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
   const Observed observed(ex);
-  check(g.a.shape.rank() == 3 && g.b.shape.rank() == 3 && g.c.shape.rank() == 3 &&
-            g.a.shape[0] == g.b.shape[0] && g.a.shape[0] == g.c.shape[0],
-        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
-  const Sizes s{g.c.shape[1], g.c.shape[2], g.a.shape[g.transpose_a ? 1 : 2]};
-  check(g.a.shape[g.transpose_a ? 2 : 1] == s.m && g.b.shape[g.transpose_b ? 2 : 1] == s.k &&
-            g.b.shape[g.transpose_b ? 1 : 2] == s.n,
-        "batched_gemm: {} times {} to {}", g.a.shape, g.b.shape, g.c.shape);
+  const Sizes s = batched_gemm_sizes(g);
   dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
-    ex.for_chunks(g.c.shape[0], [&](int64_t i) {
+    ex.for_chunks(s.batch, [&](int64_t i) {
       rows_by_loops(g, g.a.as<T>() + i * s.m * s.k, g.b.as<T>() + i * s.k * s.n,
                     g.c.as<T>() + i * s.m * s.n, s, 0, s.m);
     });

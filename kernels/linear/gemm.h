@@ -17,17 +17,27 @@ struct GemmArgs {
   // Note [Rows alone]: the library computes the rows left over by its register blocks in another
   // order than the others, so that the last bits of a row depend on how many rows there are. With
   // `rows_alone` every call has kAloneRows rows, the last ones padded: a row of c is then the same
-  // in any batch. For inference; not with transpose_a.
+  // in any batch. For inference; not with transpose_a. Without meaning on CUDA, which chooses its
+  // algorithm by the whole problem: there the last bits of a row may depend on the batch.
   bool rows_alone = false;
 };
 inline constexpr int64_t kAloneRows = 16;
 
-// f32 by oneDNN in fixed blocks of rows of c, f64 by loops. Views may have rank > 2: leading axes
-// fold into the rows.
+// Of one product, or of `batch` ones.
+struct GemmSizes {
+  int64_t m = 0, n = 0, k = 0, batch = 1;
+};
+// Throw Error{kInternal} where the shapes do not fit each other.
+GemmSizes gemm_sizes(const GemmArgs& args);
+GemmSizes batched_gemm_sizes(const GemmArgs& args);
+
+// CPU: f32 by oneDNN in fixed blocks of rows of c, f64 by loops. CUDA: f32 and bf16 by cuBLASLt,
+// accumulated in f32, without TF32. Views may have rank > 2: leading axes fold into the rows.
 void gemm(const CpuExec& ex, const GemmArgs& args);
 void gemm(const CudaExec& ex, const GemmArgs& args);
 
-// c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; by loops, in parallel over i.
+// c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; on the CPU by loops, in parallel
+// over i.
 void batched_gemm(const CpuExec& ex, const GemmArgs& args);
 void batched_gemm(const CudaExec& ex, const GemmArgs& args);
 

@@ -1,8 +1,9 @@
 # Build options and the one set of compiler flags (two sets would break the one-definition rule for
 # inline templates).
-set(BIGBIGAN_CUDA OFF CACHE STRING "CUDA backend: OFF, EMULATED (on the CPU, for tests)")
+set(BIGBIGAN_CUDA OFF CACHE STRING "CUDA backend: OFF, ON (nvcc), EMULATED (on the CPU, for tests)")
+set(BIGBIGAN_CUDA_ARCH 90 CACHE STRING "Compute capabilities of an ON build: 90, or a list such as 80;90;100")
 set(BIGBIGAN_SANITIZE none CACHE STRING "Sanitizer: none, address, thread, fuzz")
-set_property(CACHE BIGBIGAN_CUDA PROPERTY STRINGS OFF EMULATED)
+set_property(CACHE BIGBIGAN_CUDA PROPERTY STRINGS OFF ON EMULATED)
 set_property(CACHE BIGBIGAN_SANITIZE PROPERTY STRINGS none address thread fuzz)
 set(BIGBIGAN_CPU_ARCH x86-64-v3 CACHE STRING "-march of the build: x86-64-v3 is AVX2 and FMA")
 
@@ -16,15 +17,17 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1")  # asserts stay on: no NDEBUG
 
-add_compile_options(-Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers
-                    -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+set(host_options -Wall -Wextra -Werror -Wno-missing-field-initializers
+                 -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # g++ 12 reports both wrongly inside std::string and fmt.
-  add_compile_options(-Wno-restrict -Wno-stringop-overflow)
+  list(APPEND host_options -Wno-restrict -Wno-stringop-overflow)
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  add_compile_options(-march=${BIGBIGAN_CPU_ARCH})
+  list(APPEND host_options -march=${BIGBIGAN_CPU_ARCH})
 endif()
+# What nvcc writes for the host compiler is not pedantic C++.
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${host_options};-Wpedantic>")
 include_directories(${CMAKE_SOURCE_DIR})
 
 if(BIGBIGAN_SANITIZE STREQUAL address)

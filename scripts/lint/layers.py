@@ -36,6 +36,9 @@ THIRD_PARTY = {
     "png.h": {"engine/io/png.cc"},
     "lbfgs.h": {"eval/probe.cc"},
     "cuda": {"kernels/common/launch.cuh", "kernels/common/cuda_status.h"},
+    "cudnn": {"kernels/conv/conv2d.cudnn.cc"},
+    "cublas": {"kernels/linear/gemm.cublaslt.cc"},
+    "dlfcn.h": {"kernels/common/vendor_library.cuda.cc"},
     "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/op_benchmarks.h"},
 }
 

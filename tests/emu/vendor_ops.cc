@@ -40,6 +40,11 @@ void run_in_stream(const CudaExec& ex, const char* op, std::initializer_list<Con
 
 }  // namespace
 
+int64_t conv2d_scratch_bytes(const CudaExec&, ConvPass pass, const ConvGeometry& g, DType dtype,
+                             const ConvExtras& extras) {
+  return conv2d_scratch_bytes(CpuExec{}, pass, g, dtype, extras);
+}
+
 void conv2d_fprop(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
                   ConstView bias, bool relu, View y, View scratch) {
   const Observed observed(ex);

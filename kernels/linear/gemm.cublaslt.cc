@@ -1,0 +1,231 @@
+// Matrix products on CUDA by cuBLASLt.
+//
+// Deterministic: heuristics may choose no algorithm that splits K, so that one block sums each
+// element of c in a fixed order, and none gets a workspace. The same algorithm is taken for the
+// same problem as long as the process lives.
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <mutex>
+
+#include "kernels/common/cuda_status.h"
+#include "kernels/common/dispatch.h"
+#include "kernels/common/vendor_library.h"
+#include "kernels/linear/gemm.h"
+
+namespace bigbigan {
+namespace {
+
+// cuBLASLt's functions, from the library opened at run time.
+struct Library {
+  VendorLibrary library{"cuBLASLt " + std::to_string(CUBLAS_VER_MAJOR),
+                        "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR),
+                        "cuBLAS of CUDA " + std::to_string(CUBLAS_VER_MAJOR) + " (libcublas-" +
+                            std::to_string(CUBLAS_VER_MAJOR) + "-*)"};
+  decltype(&cublasLtCreate) create{};
+  decltype(&cublasLtGetVersion) get_version{};
+  decltype(&cublasLtGetStatusString) status_text{};
+  decltype(&cublasLtMatmulDescInit_internal) init_product{};
+  decltype(&cublasLtMatmulDescSetAttribute) set_of_product{};
+  decltype(&cublasLtMatrixLayoutInit_internal) init_layout{};
+  decltype(&cublasLtMatrixLayoutSetAttribute) set_of_layout{};
+  decltype(&cublasLtMatmulPreferenceInit_internal) init_preference{};
+  decltype(&cublasLtMatmulPreferenceSetAttribute) set_of_preference{};
+  decltype(&cublasLtMatmulAlgoGetHeuristic) choose{};
+  decltype(&cublasLtMatmul) multiply{};
+
+  Library() {
+    void* handle = open_library(library);
+    find_function(handle, library, "cublasLtCreate", create);
+    find_function(handle, library, "cublasLtGetVersion", get_version);
+    find_function(handle, library, "cublasLtGetStatusString", status_text);
+    find_function(handle, library, "cublasLtMatmulDescInit_internal", init_product);
+    find_function(handle, library, "cublasLtMatmulDescSetAttribute", set_of_product);
+    find_function(handle, library, "cublasLtMatrixLayoutInit_internal", init_layout);
+    find_function(handle, library, "cublasLtMatrixLayoutSetAttribute", set_of_layout);
+    find_function(handle, library, "cublasLtMatmulPreferenceInit_internal", init_preference);
+    find_function(handle, library, "cublasLtMatmulPreferenceSetAttribute", set_of_preference);
+    find_function(handle, library, "cublasLtMatmulAlgoGetHeuristic", choose);
+    find_function(handle, library, "cublasLtMatmul", multiply);
+    check_major_version(library, static_cast<int>(get_version() / 10000), CUBLAS_VER_MAJOR);
+  }
+
+  void check(cublasStatus_t status, const char* what) const {
+    if (status == CUBLAS_STATUS_SUCCESS) return;
+    fail(ExitCode::kSystem, "gemm: {}: {}", what, status_text(status));
+  }
+};
+
+// One product as cuBLASLt sees it. It stores by columns, so that our row-major a is its a^T:
+// c^T = op(b)^T op(a)^T is computed, with b as the first operand.
+struct Problem {
+  GemmSizes sizes;
+  bool transpose_a = false, transpose_b = false;
+  DType dtype = DType::kF32;
+  int device = 0;
+  int alignment = 0;  // bytes, of all operands
+
+  [[nodiscard]] std::array<int64_t, 9> key() const {
+    return {sizes.m,     sizes.n,        sizes.k, sizes.batch, transpose_a,
+            transpose_b, int64_t(dtype), device,  alignment};
+  }
+};
+
+// Descriptors and the algorithm; plain bytes, nothing to release.
+struct Plan {
+  cublasLtMatmulDescOpaque_t product;
+  cublasLtMatrixLayoutOpaque_t a, b, c;
+  cublasLtMatmulAlgo_t algorithm;
+};
+
+class Products {
+ public:
+  // The handles and plans of the process, opened with the library at first use.
+  static Products& instance() {
+    static Products products;
+    return products;
+  }
+
+  void multiply(const CudaExec& ex, const Problem& p, const GemmArgs& g) {
+    cublasLtHandle_t handle = nullptr;
+    Plan* plan = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      handle = handle_of(p.device);
+      plan = &plan_for(handle, p);
+    }
+    const float one = 1, beta = g.accumulate ? 1 : 0;
+    library_.check(library_.multiply(handle, &plan->product, &one, g.b.data, &plan->b, g.a.data,
+                                     &plan->a, &beta, g.c.data, &plan->c, g.c.data, &plan->c,
+                                     &plan->algorithm, nullptr, 0, ex.stream),
+                   "product");
+  }
+
+ private:
+  cublasLtHandle_t handle_of(int device) {
+    cublasLtHandle_t& handle = handles_[device];
+    if (handle == nullptr) library_.check(library_.create(&handle), "handle");
+    return handle;
+  }
+
+  Plan& plan_for(cublasLtHandle_t handle, const Problem& p) {
+    const auto found = plans_.find(p.key());
+    if (found != plans_.end()) return found->second;
+    return plans_.emplace(p.key(), plan_of(handle, p)).first->second;
+  }
+
+  [[nodiscard]] cublasLtMatrixLayoutOpaque_t layout(const Problem& p, int64_t rows,
+                                                    int64_t columns) const {
+    cublasLtMatrixLayoutOpaque_t made;
+    const cudaDataType type = p.dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
+    library_.check(library_.init_layout(&made, sizeof(made), type, rows, columns, rows), "layout");
+    const auto batch = static_cast<int32_t>(p.sizes.batch);
+    const int64_t stride = rows * columns;
+    library_.check(
+        library_.set_of_layout(&made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof(batch)),
+        "batch");
+    library_.check(library_.set_of_layout(&made, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                          &stride, sizeof(stride)),
+                   "batch");
+    return made;
+  }
+
+  [[nodiscard]] cublasLtMatmulPreferenceOpaque_t preference(const Problem& p) const {
+    cublasLtMatmulPreferenceOpaque_t made;
+    library_.check(library_.init_preference(&made, sizeof(made)), "preference");
+    const uint64_t workspace_bytes = 0;
+    const uint32_t no_split = CUBLASLT_REDUCTION_SCHEME_NONE;
+    const auto alignment = static_cast<uint32_t>(p.alignment);
+    const auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const auto& value) {
+      library_.check(library_.set_of_preference(&made, what, &value, sizeof(value)), "preference");
+    };
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, no_split);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment);
+    return made;
+  }
+
+  [[nodiscard]] Plan plan_of(cublasLtHandle_t handle, const Problem& p) const {
+    const auto [m, n, k, batch] = p.sizes;
+    Plan plan;
+    // CUBLAS_COMPUTE_32F is f32 throughout: TF32 would be CUBLAS_COMPUTE_32F_FAST_TF32.
+    library_.check(
+        library_.init_product(&plan.product, sizeof(plan.product), CUBLAS_COMPUTE_32F, CUDA_R_32F),
+        "descriptor");
+    const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    library_.check(
+        library_.set_of_product(&plan.product, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof(of_b)),
+        "descriptor");
+    library_.check(
+        library_.set_of_product(&plan.product, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof(of_a)),
+        "descriptor");
+    plan.b = p.transpose_b ? layout(p, k, n) : layout(p, n, k);
+    plan.a = p.transpose_a ? layout(p, m, k) : layout(p, k, m);
+    plan.c = layout(p, n, m);
+    cublasLtMatmulPreferenceOpaque_t wanted = preference(p);
+    cublasLtMatmulHeuristicResult_t best = {};
+    int count = 0;
+    const cublasStatus_t status = library_.choose(handle, &plan.product, &plan.b, &plan.a, &plan.c,
+                                                  &plan.c, &wanted, 1, &best, &count);
+    if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
+      fail(ExitCode::kSystem,
+           "gemm: cuBLASLt has no algorithm without split K for m {} n {} k {} batch {}, {}: {}", m,
+           n, k, batch, name_of(p.dtype), library_.status_text(status));
+    }
+    plan.algorithm = best.algo;
+    return plan;
+  }
+
+  Library library_;
+  std::mutex mutex_;
+  std::map<int, cublasLtHandle_t> handles_;  // by device; released with the process
+  std::map<std::array<int64_t, 9>, Plan> plans_;
+};
+
+// The largest of 256, 16 and the size of an element that divides all three addresses.
+int alignment_of(const GemmArgs& g) {
+  const auto bits = reinterpret_cast<uintptr_t>(g.a.data) | reinterpret_cast<uintptr_t>(g.b.data) |
+                    reinterpret_cast<uintptr_t>(g.c.data);
+  if (bits % 256 == 0) return 256;
+  return bits % 16 == 0 ? 16 : static_cast<int>(size_of(g.c.dtype));
+}
+
+void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
+  check(g.c.dtype == DType::kF32 || g.c.dtype == DType::kBF16, "gemm: no CUDA kernel for {}",
+        name_of(g.c.dtype));
+  check(g.a.dtype == g.c.dtype && g.b.dtype == g.c.dtype, "gemm: {} times {} to {}",
+        name_of(g.a.dtype), name_of(g.b.dtype), name_of(g.c.dtype));
+  if (s.m == 0 || s.n == 0 || s.batch == 0) return;
+  if (s.k == 0) {  // an empty sum, which the library refuses
+    if (g.accumulate) return;
+    return check_cuda(cudaMemsetAsync(g.c.data, 0, g.c.bytes(), ex.stream), "gemm");
+  }
+  Problem p{.sizes = s,
+            .transpose_a = g.transpose_a,
+            .transpose_b = g.transpose_b,
+            .dtype = g.c.dtype,
+            .alignment = alignment_of(g)};
+  check_cuda(cudaGetDevice(&p.device), "gemm");
+  Products::instance().multiply(ex, p, g);
+}
+
+}  // namespace
+
+void gemm(const CudaExec& ex, const GemmArgs& g) {
+  const GemmSizes s = gemm_sizes(g);
+  const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
+  multiply(ex, g, s);
+}
+
+void batched_gemm(const CudaExec& ex, const GemmArgs& g) {
+  const Observed observed(ex);
+  multiply(ex, g, batched_gemm_sizes(g));
+}
+
+}  // namespace bigbigan
