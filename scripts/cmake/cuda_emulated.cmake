@@ -52,7 +52,7 @@ function(add_emulated_tests name target)
   endif()
   foreach(schedule ${schedules})
     add_test(NAME ${name}/${schedule} COMMAND ${target})
-    set_tests_properties(${name}/${schedule} PROPERTIES LABELS emulated TIMEOUT 600
+    set_tests_properties(${name}/${schedule} PROPERTIES LABELS emulated TIMEOUT 1800
       ENVIRONMENT "${${schedule}};TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0")
   endforeach()
 endfunction()
