@@ -124,9 +124,11 @@ void TrainingStep::update_averages(int64_t step) {
   }
 }
 
-void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step) {
+void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,
+                       const std::function<void()>& between) {
   begin();
   for (const ImageBatch& batch : batches.first(batches.size() - 1)) discriminator_update(batch);
+  between();
   encoder_generator_update(batches.back());
   update_averages(step);
 }

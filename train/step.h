@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <span>
 
 #include "models/bigbigan/bigbigan.h"
@@ -44,8 +45,11 @@ class TrainingStep {
   // the live weights.
   void update_averages(int64_t step);
   [[nodiscard]] bool averages(int64_t step) const { return step >= config_.train.ema_start; }
-  // A whole step: an update of D for each batch but the last, one of E and G with that, averages.
-  void run(std::span<const ImageBatch> batches, int64_t step);
+  // A whole step: an update of D for each batch but the last, then `between`, one of E and G with
+  // the last batch, averages.
+  void run(
+      std::span<const ImageBatch> batches, int64_t step,
+      const std::function<void()>& between = [] {});
   [[nodiscard]] StepReport report() const;
 
   // Latents and encoder noise of a batch, as the updates draw them.

@@ -136,16 +136,12 @@ void Trainer::train_step() {
   fault_.maybe_kill(this_step, 1);
   fault_.maybe_fill_disk(this_step);
   if (fault_.makes_nan(this_step)) step_->poison_next_gradient();
+  std::vector<ImageBatch> batches;
+  for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
   if (captured_ != nullptr && !fault_.makes_nan(this_step)) {
-    std::vector<ImageBatch> batches;
-    for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
     captured_->run(batches, this_step);
   } else {
-    step_->begin();
-    for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(next_batch());
-    fault_.maybe_kill(this_step, 2);
-    step_->encoder_generator_update(next_batch());
-    step_->update_averages(this_step);
+    step_->run(batches, this_step, [&] { fault_.maybe_kill(this_step, 2); });
   }
   state_.step = this_step;
   const StepReport report = step_->report();
@@ -312,10 +308,8 @@ std::string memory_plan(const Config& config) {
     const int64_t r = small.arch.encoder_resolution;
     const Tensor pixels =
         Tensor::zeros(ctx, {batch, r, r, config.model.image_channels}, DType::kU8);
-    step.begin();
     const ImageBatch images = image_batch(ctx, pixels, Tensor(), 0, batch);
-    step.discriminator_update(images);
-    step.encoder_generator_update(images);
+    step.run(std::array{images, images}, 1);
     peaks[batch == 2 ? 0 : 1] = static_cast<double>(allocator.ledger().peak_total);
   }
   const double per_image = (peaks[1] - peaks[0]) / 2;

@@ -91,7 +91,7 @@ void softmax_forward(const CudaExec& ex, ConstView x, View y) {
   check_shape("softmax", "y", y.shape, x.shape);
   const int64_t rows = rows_of(x.shape), width = x.shape[-1];
   dispatch_cuda("softmax", x.dtype, [&]<class T>(TypeTag<T>) {
-    with_width<T>(width, all_aligned(x.as<T>(), y.as<T>()), [&]<int W>(Width<W>) {
+    dispatch_width<T>(width, all_aligned(x.as<T>(), y.as<T>()), [&]<int W>(Width<W>) {
       launch(softmax_kernel<T, W>, blocks_for(rows, kRowsPerBlock), kThreads, 0, ex.stream,
              x.as<T>(), rows, width, y.as<T>());
     });
@@ -105,7 +105,7 @@ void softmax_backward(const CudaExec& ex, ConstView y, ConstView d_y, View d_x, 
   const int64_t rows = rows_of(y.shape), width = y.shape[-1];
   dispatch_cuda("softmax", y.dtype, [&]<class T>(TypeTag<T>) {
     const bool aligned = all_aligned(y.as<T>(), d_y.as<T>(), d_x.as<T>());
-    with_width<T>(width, aligned, [&]<int W>(Width<W>) {
+    dispatch_width<T>(width, aligned, [&]<int W>(Width<W>) {
       launch(softmax_backward_kernel<T, W>, blocks_for(rows, kRowsPerBlock), kThreads, 0, ex.stream,
              y.as<T>(), d_y.as<T>(), rows, width, accumulate, d_x.as<T>());
     });

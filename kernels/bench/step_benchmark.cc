@@ -33,10 +33,7 @@ class SyntheticTraining {
   void run(KernelProfile& profile) {
     observer_.target = &profile;
     const ImageBatch batch = image_batch(ctx_, pixels_, Tensor(), 0, config_.train.batch);
-    step_->begin();
-    for (int64_t i = 0; i < config_.train.d_steps; ++i) step_->discriminator_update(batch);
-    step_->encoder_generator_update(batch);
-    step_->update_averages(++steps_);
+    step_->run(std::vector(config_.train.d_steps + 1, batch), ++steps_);
   }
 
   [[nodiscard]] const Context& context() const { return ctx_; }

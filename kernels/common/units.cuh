@@ -11,20 +11,9 @@
 
 #include <cstdint>
 
-#include "kernels/common/pack.cuh"
+#include "kernels/common/width.cuh"
 
 namespace bigbigan {
-
-// body(Width<pack>) where rows of `channels` elements are whole packs and start aligned, else
-// body(Width<1>).
-template <class T, class Body>
-void dispatch_width(int64_t channels, bool aligned, const Body& body) {
-  if (aligned && channels % kPackElems<T> == 0) {
-    body(Width<kPackElems<T>>{});
-  } else {
-    body(Width<1>{});
-  }
-}
 
 // Blocks for for_each_unit.
 inline int64_t unit_blocks(int64_t units, int threads) { return pack_blocks<1>(units, threads); }

@@ -10,7 +10,7 @@ namespace bigbigan {
 // tensors are aligned, otherwise 1. Every row is then a multiple of N elements at an address that
 // load() and store() of N take.
 template <class T, class Body>
-void with_width(int64_t innermost, bool aligned, const Body& body) {
+void dispatch_width(int64_t innermost, bool aligned, const Body& body) {
   if (aligned && innermost % kPackElems<T> == 0) {
     body(Width<kPackElems<T>>{});
   } else {

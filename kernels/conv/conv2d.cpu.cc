@@ -3,6 +3,7 @@
 #include "kernels/common/dispatch.h"
 #include "kernels/conv/conv2d_loops.h"
 #include "kernels/conv/conv2d_onednn.h"
+#include "kernels/conv/conv2d_shapes.h"
 
 namespace bigbigan {
 
@@ -33,10 +34,7 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
                   ConstView bias, bool relu, View y, View scratch) {
   const Observed observed(ex,
                           {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
-  check_shape("conv2d", "x", x.shape, g.x());
-  check_shape("conv2d", "w", w.shape, g.weight());
-  check_shape("conv2d", "y", y.shape, g.y());
-  if (bias) check_shape("conv2d", "bias", bias.shape, {g.k});
+  check_fprop(g, x, w, bias, y);
   if (y.elems() == 0) return;
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {
     const T* b = bias ? bias.as<T>() : nullptr;
@@ -52,10 +50,7 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
                   ConstView bias, View d_x, bool accumulate, View scratch) {
   const Observed observed(
       ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
-  check_shape("conv2d", "d_y", d_y.shape, g.y());
-  check_shape("conv2d", "w", w.shape, g.weight());
-  check_shape("conv2d", "d_x", d_x.shape, g.x());
-  if (bias) check_shape("conv2d", "bias", bias.shape, {g.c});
+  check_dgrad(g, d_y, w, bias, d_x);
   if (d_x.elems() == 0) return;
   dispatch_real("conv2d", d_y.dtype, [&]<class T>(TypeTag<T>) {
     const T* b = bias ? bias.as<T>() : nullptr;
@@ -70,9 +65,7 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch) {
   const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
-  check_shape("conv2d", "x", x.shape, g.x());
-  check_shape("conv2d", "d_y", d_y.shape, g.y());
-  check_shape("conv2d", "d_w", d_w.shape, g.weight());
+  check_wgrad(g, x, d_y, d_w);
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {
     if constexpr (std::is_same_v<T, float>) {
       if (g.n > 0) {

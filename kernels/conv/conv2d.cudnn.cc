@@ -18,6 +18,7 @@
 #include "kernels/common/vendor_library.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/conv2d_cudnn.h"
+#include "kernels/conv/conv2d_shapes.h"
 #include "kernels/conv/finish.h"
 
 namespace cudnn_frontend {
@@ -327,10 +328,7 @@ void conv2d_fprop(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstV
                   ConstView bias, bool relu, View y, View scratch) {
   const Observed observed(ex,
                           {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
-  check_shape("conv2d", "x", x.shape, g.x());
-  check_shape("conv2d", "w", w.shape, g.weight());
-  check_shape("conv2d", "y", y.shape, g.y());
-  if (bias) check_shape("conv2d", "bias", bias.shape, {g.k});
+  check_fprop(g, x, w, bias, y);
   if (y.elems() == 0) return;
   run(ex, {ConvPass::kFprop, g, y.dtype, {bool(bias), relu}}, {{kX, x}, {kWeight, w}}, kY, bias, y,
       scratch);
@@ -340,10 +338,7 @@ void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, Cons
                   ConstView bias, View d_x, bool accumulate, View scratch) {
   const Observed observed(
       ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
-  check_shape("conv2d", "d_y", d_y.shape, g.y());
-  check_shape("conv2d", "w", w.shape, g.weight());
-  check_shape("conv2d", "d_x", d_x.shape, g.x());
-  if (bias) check_shape("conv2d", "bias", bias.shape, {g.c});
+  check_dgrad(g, d_y, w, bias, d_x);
   if (d_x.elems() == 0) return;
   run(ex, {ConvPass::kDgrad, g, d_x.dtype, {.bias = bool(bias), .accumulate = accumulate}},
       {{kY, d_y}, {kWeight, w}}, kX, bias, d_x, scratch);
@@ -352,9 +347,7 @@ void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, Cons
 void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch) {
   const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
-  check_shape("conv2d", "x", x.shape, g.x());
-  check_shape("conv2d", "d_y", d_y.shape, g.y());
-  check_shape("conv2d", "d_w", d_w.shape, g.weight());
+  check_wgrad(g, x, d_y, d_w);
   if (d_w.elems() == 0) return;
   if (g.n == 0) {  // a sum of nothing
     if (accumulate) return;

@@ -1,4 +1,4 @@
-#include "kernels/conv/fold_weight.h"
+#include "kernels/conv/fold_weight_shapes.h"
 
 #include <array>
 
@@ -28,16 +28,11 @@ void for_each_pair(const std::array<Taps, 4>& taps, const Body& body) {
   }
 }
 
-void check_shapes(const char* op, const Shape& w, const Shape& v, bool swap) {
-  check(w.rank() == 4 && w[1] == 3 && w[2] == 3, "{}: weight {}, expected (K,3,3,C)", op, w);
-  check_shape(op, "v", v, swap ? Shape{w[3], 4, 4, w[0]} : Shape{w[0], 4, 4, w[3]});
-}
-
 }  // namespace
 
 void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
   const Observed observed(ex);
-  check_shapes("fold_upsample_weight", w.shape, v.shape, true);
+  check_folded("fold_upsample_weight", w.shape, v.shape, true);
   const int64_t out = w.shape[0], in = w.shape[3];
   dispatch_real("fold_upsample_weight", w.dtype, [&]<class T>(TypeTag<T>) {
     const T* from = w.as<T>();
@@ -54,7 +49,7 @@ void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
 
 void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
-  check_shapes("fold_upsample_weight", d_w.shape, d_v.shape, true);
+  check_folded("fold_upsample_weight", d_w.shape, d_v.shape, true);
   const int64_t out = d_w.shape[0], in = d_w.shape[3];
   dispatch_real("fold_upsample_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {
     const T* from = d_v.as<T>();
@@ -71,7 +66,7 @@ void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, b
 
 void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
   const Observed observed(ex);
-  check_shapes("fold_avg_pool_weight", w.shape, v.shape, false);
+  check_folded("fold_avg_pool_weight", w.shape, v.shape, false);
   const int64_t in = w.shape[3];
   dispatch_real("fold_avg_pool_weight", w.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(w.shape[0], [&](int64_t k) {
@@ -87,7 +82,7 @@ void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
 
 void fold_avg_pool_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
-  check_shapes("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
+  check_folded("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
   const int64_t in = d_w.shape[3];
   dispatch_real("fold_avg_pool_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(d_w.shape[0], [&](int64_t k) {

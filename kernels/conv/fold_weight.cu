@@ -1,5 +1,5 @@
 #include "kernels/common/units.cuh"
-#include "kernels/conv/fold_weight.h"
+#include "kernels/conv/fold_weight_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -49,10 +49,10 @@ __device__ inline float folded(const float (&from)[kFromTaps<Fold>], int tap) {
   return sum;
 }
 
-// out (filters, to, c) (+)= factor times the folded in (filters, from, c)
+// out (filters, to, c) (+)= a quarter, a half on each axis, of the folded in (filters, from, c)
 template <class Fold, int N>
-__global__ void fold_kernel(const float* __restrict__ in, uint32_t units, int c, float factor,
-                            bool accumulate, float* out) {
+__global__ void fold_kernel(const float* __restrict__ in, uint32_t units, int c, bool accumulate,
+                            float* out) {
   for_each_unit(units, [&](uint32_t u) {
     const UnitPlace at = place_of<N>(u, 1, c);  // a row is a filter
     float from[N][kFromTaps<Fold>];
@@ -69,7 +69,7 @@ __global__ void fold_kernel(const float* __restrict__ in, uint32_t units, int c,
       float v[N] = {};
       if (accumulate) load(to, v);
 #pragma unroll
-      for (int k = 0; k < N; ++k) v[k] += factor * folded<Fold>(from[k], tap);
+      for (int k = 0; k < N; ++k) v[k] += 0.25f * folded<Fold>(from[k], tap);
       store(to, v);
     }
   });
@@ -113,19 +113,13 @@ __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_exten
   }
 }
 
-void check_shapes(const char* op, const Shape& w, const Shape& v, bool swap) {
-  check(w.rank() == 4 && w[1] == 3 && w[2] == 3, "{}: weight {}, expected (K,3,3,C)", op, w);
-  check_shape(op, "v", v, swap ? Shape{w[3], 4, 4, w[0]} : Shape{w[0], 4, 4, w[3]});
-}
-
 template <class Fold>
 void fold(const CudaExec& ex, ConstView in, bool accumulate, View out) {
-  constexpr float kFactor = 0.25f;  // a half on each axis
   const int64_t c = in.shape[3];
   dispatch_width<float>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
     const int64_t units = in.shape[0] * c / N;
     launch(fold_kernel<Fold, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-           in.as<float>(), units, c, kFactor, accumulate, out.as<float>());
+           in.as<float>(), units, c, accumulate, out.as<float>());
   });
 }
 
@@ -140,25 +134,25 @@ void fold_transposed(const CudaExec& ex, ConstView in, bool accumulate, View out
 
 void fold_upsample_weight(const CudaExec& ex, ConstView w, View v) {
   const Observed observed(ex);
-  check_shapes("fold_upsample_weight", w.shape, v.shape, true);
+  check_folded("fold_upsample_weight", w.shape, v.shape, true);
   fold_transposed<Upsample>(ex, w, false, v);
 }
 
 void fold_upsample_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
-  check_shapes("fold_upsample_weight", d_w.shape, d_v.shape, true);
+  check_folded("fold_upsample_weight", d_w.shape, d_v.shape, true);
   fold_transposed<UpsampleBackward>(ex, d_v, accumulate, d_w);
 }
 
 void fold_avg_pool_weight(const CudaExec& ex, ConstView w, View v) {
   const Observed observed(ex);
-  check_shapes("fold_avg_pool_weight", w.shape, v.shape, false);
+  check_folded("fold_avg_pool_weight", w.shape, v.shape, false);
   fold<Average>(ex, w, false, v);
 }
 
 void fold_avg_pool_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
-  check_shapes("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
+  check_folded("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
   fold<AverageBackward>(ex, d_v, accumulate, d_w);
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/elementwise/features.h"
+#include "kernels/elementwise/features_shapes.h"
 
 #include "kernels/common/dispatch.h"
 
@@ -7,14 +7,8 @@ namespace bigbigan {
 void copy_features(const CpuExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
                    int64_t count, bool accumulate) {
   const Observed observed(ex);
+  const int64_t rows = rows_of_features(x, x_begin, y, y_begin, count);
   const int64_t x_width = x.shape[-1], y_width = y.shape[-1];
-  check(0 <= x_begin && x_begin + count <= x_width && 0 <= y_begin && y_begin + count <= y_width,
-        "copy_features: {} features from {} of {} to {} of {}", count, x_begin, x.shape, y_begin,
-        y.shape);
-  if (x_width == 0 || y_width == 0) return;
-  const int64_t rows = x.elems() / x_width;
-  check(rows * y_width == y.elems(), "copy_features: {} and {} have different rows", x.shape,
-        y.shape);
   dispatch_float("copy_features", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const T* in = x.as<T>() + x_begin;

@@ -1,6 +1,6 @@
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/units.cuh"
-#include "kernels/elementwise/features.h"
+#include "kernels/elementwise/features_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -36,14 +36,8 @@ __global__ void copy_features_kernel(const T* __restrict__ x, int64_t x_width, u
 void copy_features(const CudaExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
                    int64_t count, bool accumulate) {
   const Observed observed(ex);
+  const int64_t rows = rows_of_features(x, x_begin, y, y_begin, count);
   const int64_t x_width = x.shape[-1], y_width = y.shape[-1];
-  check(0 <= x_begin && x_begin + count <= x_width && 0 <= y_begin && y_begin + count <= y_width,
-        "copy_features: {} features from {} of {} to {} of {}", count, x_begin, x.shape, y_begin,
-        y.shape);
-  if (x_width == 0 || y_width == 0) return;
-  const int64_t rows = x.elems() / x_width;
-  check(rows * y_width == y.elems(), "copy_features: {} and {} have different rows", x.shape,
-        y.shape);
   dispatch_cuda("copy_features", x.dtype, [&]<class T>(TypeTag<T>) {
     const T* from = x.as<T>() + x_begin;
     T* to = y.as<T>() + y_begin;

@@ -209,7 +209,7 @@ __global__ void parameter_kernel(const double* __restrict__ sums, int which, int
       total[0] += sums[(2 * int64_t{n} + which) * channels + c];
     }
   }
-  sum_down<kColumnThreads>(total);
+  sum_down<kColumnBlock>(total);
   if (c >= channels || threadIdx.y != 0) return;
   if (accumulate) total[0] += static_cast<double>(to_float(d_parameter[c]));
   d_parameter[c] = from_float<T>(static_cast<float>(total[0]));
@@ -231,7 +231,7 @@ __global__ void totals_kernel(const Norm<T> norm, const double* __restrict__ sum
       total[1] += gain * from[norm.channels];
     }
   }
-  sum_down<kColumnThreads>(total);
+  sum_down<kColumnBlock>(total);
   if (c >= norm.channels || threadIdx.y != 0) return;
   totals[c] = total[0];
   totals[norm.channels + c] = total[1];
@@ -263,7 +263,8 @@ void dispatch_norm(const BatchNormArgs& args, ConstView other, ConstView third, 
   dispatch_cuda("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
     const Norm<T> norm = norm_of<T>(args);
     const bool aligned = all_aligned(norm.x, norm.gain, norm.bias, other.data, third.data);
-    with_width<T>(norm.channels, aligned, [&](auto width) { body(norm, width, args.x.shape[0]); });
+    dispatch_width<T>(norm.channels, aligned,
+                      [&](auto width) { body(norm, width, args.x.shape[0]); });
   });
 }
 

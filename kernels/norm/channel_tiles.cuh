@@ -67,6 +67,6 @@ __device__ inline void sum_down(V (&values)[N]) {
 // A block that adds up long columns of f64, where each column is a channel.
 inline constexpr int kColumnsAcross = 8;  // 64 bytes: whole sectors, and blocks enough for C = 96
 inline constexpr int kColumnsDown = 32;
-inline constexpr int kColumnThreads = kColumnsAcross * kColumnsDown;
+inline constexpr int kColumnBlock = kColumnsAcross * kColumnsDown;
 
 }  // namespace bigbigan

@@ -85,7 +85,7 @@ __global__ void merge_blocks_kernel(const double* __restrict__ partial, int rows
       merge_into(m, {static_cast<double>(count), from[0], from[channels]});
     }
   }
-  combine_down<kColumnThreads>(
+  combine_down<kColumnBlock>(
       m, [](double(&mine)[3], const double(&other)[3]) { merge_into(mine, other); });
   if (threadIdx.y != 0) return;
   if (c == 0) moments[0] = static_cast<double>(rows);
@@ -157,7 +157,7 @@ void batch_moments(const CudaExec& ex, ConstView x, View moments, View scratch) 
   auto* partial = scratch.as<double>();
   int64_t rows_per_block = 0;
   dispatch_cuda("batch_moments", x.dtype, [&]<class T>(TypeTag<T>) {
-    with_width<T>(channels, all_aligned(x.as<T>()), [&]<int W>(Width<W>) {
+    dispatch_width<T>(channels, all_aligned(x.as<T>()), [&]<int W>(Width<W>) {
       const ChannelTiles tiles = channel_tiles<W>(channels, rows, kThreads);
       const int64_t most = std::min(elems / size, kBlocks / std::max<int64_t>(1, tiles.tiles));
       rows_per_block = blocks_for(rows, std::max<int64_t>(1, most));

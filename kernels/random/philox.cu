@@ -78,7 +78,7 @@ void fill(const CudaExec& ex, const RandomArgs& args, View out, const Transform&
   auto* to = out.as<float>();
   const Source source = {args.seed, static_cast<uint32_t>(args.stream),
                          args.first_sample.as<int64_t>()};
-  with_width<float>(width, all_aligned(to), [&]<int W>(Width<W>) {
+  dispatch_width<float>(width, all_aligned(to), [&]<int W>(Width<W>) {
     launch(fill_kernel<W, Transform>,
            pack_blocks<1>(rows * blocks_for(width, kNumbersPerBlock), kThreads), kThreads, 0,
            ex.stream, source, rows, width, transform, to);
@@ -147,7 +147,7 @@ void reparametrize_forward(const CudaExec& ex, ConstView stats, ConstView eps, V
   check_shape("reparametrize", "z", z.shape, {n, width});
   const auto *from = stats.as<float>(), *noise = eps.as<float>();
   auto* to = z.as<float>();
-  with_width<float>(width, all_aligned(from, noise, to), [&]<int W>(Width<W>) {
+  dispatch_width<float>(width, all_aligned(from, noise, to), [&]<int W>(Width<W>) {
     launch(reparametrize_kernel<W>, pack_blocks<W>(n * width, kThreads), kThreads, 0, ex.stream,
            from, noise, n * width, width, to);
   });
@@ -162,7 +162,7 @@ void reparametrize_backward(const CudaExec& ex, ConstView stats, ConstView eps, 
   check_shape("reparametrize", "d_stats", d_stats.shape, stats.shape);
   const auto *from = stats.as<float>(), *noise = eps.as<float>(), *g = d_z.as<float>();
   auto* to = d_stats.as<float>();
-  with_width<float>(width, all_aligned(from, noise, g, to), [&]<int W>(Width<W>) {
+  dispatch_width<float>(width, all_aligned(from, noise, g, to), [&]<int W>(Width<W>) {
     launch(reparametrize_backward_kernel<W>, pack_blocks<W>(n * width, kThreads), kThreads, 0,
            ex.stream, from, noise, g, n * width, width, accumulate, to);
   });

@@ -1,14 +1,9 @@
-#include "kernels/spatial/resample.h"
+#include "kernels/spatial/resample_shapes.h"
 
 #include "kernels/common/dispatch.h"
 
 namespace bigbigan {
 namespace {
-
-void check_double(const char* op, const Shape& small, const Shape& large) {
-  check(small.rank() == 4, "{}: {} is not an image batch", op, small);
-  check_shape(op, "the larger image", large, {small[0], 2 * small[1], 2 * small[2], small[3]});
-}
 
 // Calls body(n h) for every row of pixels of the smaller image, in parallel.
 template <class Body>

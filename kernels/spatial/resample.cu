@@ -1,16 +1,11 @@
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/units.cuh"
-#include "kernels/spatial/resample.h"
+#include "kernels/spatial/resample_shapes.h"
 
 namespace bigbigan {
 namespace {
 
 constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at any register count
-
-void check_double(const char* op, const Shape& small, const Shape& large) {
-  check(small.rank() == 4, "{}: {} is not an image batch", op, small);
-  check_shape(op, "the larger image", large, {small[0], 2 * small[1], 2 * small[2], small[3]});
-}
 
 // Where in the image of double size the window of a unit's pixel starts, and its four pixels from
 // there.

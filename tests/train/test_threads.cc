@@ -71,10 +71,7 @@ Trace train(int threads) {
     return image_batch(ctx, pixels, Tensor(), consumed - config.train.batch, config.train.batch);
   };
   for (int s = 1; s <= kSteps; ++s) {
-    step.begin();
-    step.discriminator_update(batch());
-    step.encoder_generator_update(batch());
-    step.update_averages(s);
+    step.run(std::vector{batch(), batch()}, s);
     const StepReport report = step.report();
     CHECK(!report.skipped);
     trace.states.push_back(hash_of(model));

@@ -3,6 +3,7 @@
 #include "kernels/common/cuda_status.h"
 
 namespace bigbigan {
+
 void* CudaMemory::allocate(int64_t bytes) {
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, static_cast<size_t>(bytes));

@@ -4,7 +4,7 @@
 
 #include "engine/core/backend_cuda/cuda_device.h"
 #include "kernels/random/philox.h"
-#include "tests/harness/values.h"
+#include "tests/models/small_model.h"
 #include "train/captured_step.h"
 
 using namespace bigbigan;
@@ -17,22 +17,9 @@ constexpr int kSteps = 2, kAveragesFrom = 3;  // at seconds each
 constexpr int kSteps = 20, kAveragesFrom = 5;
 #endif
 
-// Every part of the model in few channels: attention in G and D, conditional batch norm, a
-// stochastic encoder.
-Config small_config() {
+Config step_config() {
   Config c;
-  c.model.resolution = 32;
-  c.model.image_channels = 2;
-  c.model.z_dim = 8;
-  c.model.embed_dim = 3;
-  c.model.g_channels = {8, 8, 8, 4};
-  c.model.d_channels = {8, 8, 5, 6};
-  c.model.g_attention = c.model.d_attention = 16;
-  c.model.mlp_width = 7;
-  c.model.mlp_blocks = 2;
-  c.model.encoder = "basic";
-  c.model.encoder_channels = {3, 5};
-  c.model.encoder_head_width = 6;
+  c.model = attention_config();
   c.train.batch = 3;
   c.train.ema_start = kAveragesFrom;
   return c;
@@ -99,7 +86,7 @@ TEST_CASE("CUDA step: gradients of the first step, and twenty steps beside the C
   const CudaDevice device;
   PoolAllocator pool(device.memory());
   HostAllocator host;
-  Run cpu(small_config(), CpuExec{}, host), cuda(small_config(), device.exec(), pool);
+  Run cpu(step_config(), CpuExec{}, host), cuda(step_config(), device.exec(), pool);
   for (int s = 1; s <= kSteps; ++s) {
     const StepReport expected = cpu.train_step(s), found = cuda.train_step(s);
     INFO("step " << s);
@@ -133,7 +120,7 @@ TEST_CASE("CUDA step: the same bits again") {
   const CudaDevice device;
   const auto weights = [&] {
     PoolAllocator pool(device.memory());
-    Run run(small_config(), device.exec(), pool);
+    Run run(step_config(), device.exec(), pool);
     for (int s = 1; s <= 2; ++s) run.train_step(s);
     return std::pair(read(run.model.g_store.value), read(run.model.d_store.value));
   };
@@ -143,7 +130,7 @@ TEST_CASE("CUDA step: the same bits again") {
 TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
   const CudaDevice device;
   PoolAllocator pool(device.memory());
-  Run run(small_config(), device.exec(), pool);
+  Run run(step_config(), device.exec(), pool);
   run.train_step(1);
   const std::vector<double> before = read(run.model.g_store.value);
   run.step->poison_next_gradient();
@@ -154,7 +141,7 @@ TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
 TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
   const std::unique_ptr<Accelerator> device = open_cuda(0);
   const std::unique_ptr<Allocator> pool = device->private_pool();
-  const Config config = small_config();
+  const Config config = step_config();
   Run plain(config, device->exec(), device->allocator()),
       captured(config, device->exec(), *pool, &device->allocator());
   CapturedStep step(*captured.step, *device);
