@@ -1,8 +1,10 @@
 // bigbigan-train: trains a BigBiGAN, or continues a run.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <thread>
 
 #include "engine/io/run_lock.h"
 #include "engine/util/cli.h"
@@ -93,35 +95,75 @@ Vfs::Path new_run_directory(Vfs& vfs, const std::string& preset) {
   }
 }
 
-ExitCode train(Vfs& vfs, const Arguments& args, const Config& config) {
-  Device device(args.device, thread_count(config.train.threads));
-  const bool is_resuming = !args.resume.empty();
-  const Vfs::Path run = is_resuming            ? Vfs::Path(args.resume)
-                        : args.run_dir.empty() ? new_run_directory(vfs, args.preset)
-                                               : Vfs::Path(args.run_dir);
+// Makes the run's directory and takes it for this process.
+std::unique_ptr<RunLock> take_directory(Vfs& vfs, const Vfs::Path& run, bool is_resuming) {
   make_directories(vfs, run);
-  const RunLock lock(run);
+  auto lock = std::make_unique<RunLock>(run);
   if (!is_resuming && vfs.exists(saved_config(run))) {
     fail(ExitCode::kCannotCreate,
          "{} already holds a run; continue it with --resume {}, or give another --run-dir",
          run.string(), run.string());
   }
+  return lock;
+}
+
+// Threads of this rank: its part of the host's cores, unless the launcher has bound it to some.
+int threads_of(const World& world, int64_t option) {
+  if (option > 0 || world.local_size() == 1) return thread_count(option);
+  const int usable = usable_cores(), all = static_cast<int>(std::thread::hardware_concurrency());
+  return usable < all ? usable : std::max(1, usable / world.local_size());
+}
+
+ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Arguments& args,
+                  const Config& config, Device& device) {
   const StopSignals signals;
-  Trainer trainer(vfs, run, config, device);
+  Trainer trainer(vfs, run, config, device, ranks);
   if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
-  // Written last: a run that cannot start (no data, say) leaves its directory free.
-  write_file_atomic(vfs, saved_config(run), trainer.state().config);
-  note("run " + run.string());
+  if (ranks.is_root()) {
+    // Written last: a run that cannot start (no data, say) leaves its directory free.
+    write_file_atomic(vfs, saved_config(run), trainer.state().config);
+    note("run " + run.string());
+    if (ranks.size() > 1) {
+      note(fmt::format("{} ranks of {} images; to stop and save: kill -USR1 {}", ranks.size(),
+                       config.train.batch / ranks.size(), ::getppid()));
+    }
+  }
   return trainer.run();
 }
 
-int run(int argc, char** argv) {
+ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& config) {
+  Communicator& comm = world.communicator();
+  Device device(args.device, threads_of(world, config.train.threads));
+  if (comm.size() > 1 && device.accelerator() != nullptr) {
+    fail(ExitCode::kConfig,
+         "{} ranks on GPUs: this build has no NCCL. Give --device cpu, or start one process",
+         comm.size());
+  }
+  const bool is_resuming = !args.resume.empty();
+  Vfs::Path run = is_resuming ? args.resume : args.run_dir;
+  std::unique_ptr<RunLock> lock;
+  if (comm.rank() == 0) {
+    if (run.empty()) run = new_run_directory(vfs, args.preset);
+    lock = take_directory(vfs, run, is_resuming);
+  }
+  run = broadcast_text(comm, run.string(), 0);
+  const Ranks ranks(world, vfs, run, config.ranks);
+  try {
+    return train_as(ranks, vfs, run, args, config, device);
+  } catch (const Error& e) {
+    if (ranks.size() > 1) write_error_record(vfs, run, ranks.rank(), e.code(), e.what());
+    throw;
+  }
+}
+
+int run(World& world, int argc, char** argv) {
+  const bool is_root = world.communicator().rank() == 0;
   Arguments args;
   CLI::App app(
       "Trains a BigBiGAN.\n\nExamples:\n  bigbigan-train --preset fmnist-32-tiny --run-dir "
       "runs/first train.minutes=5\n"
       "  bigbigan-train --resume runs/first train.minutes=10\n  bigbigan-train --preset base "
-      "--describe",
+      "--describe\n  mpirun -n 4 bigbigan-train --preset fmnist-32-tiny --run-dir runs/four",
       "bigbigan-train");
   app.add_option("--preset", args.preset,
                  "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
@@ -150,6 +192,7 @@ int run(int argc, char** argv) {
   check_device_name(args.device);
   PosixVfs vfs;
   const Config config = resolve(vfs, args);
+  if (!is_root && (args.describe || args.dry_run)) return 0;  // rank 0 says it
   if (args.describe) {
     const BigBiGAN model(config.model);
     fmt::print("{}\n", args.json ? json_description(model) : describe(model));
@@ -162,12 +205,16 @@ int run(int argc, char** argv) {
     fmt::print("{}\n# Memory plan: {}\n", to_toml(config_fields(copy)), memory_plan(config));
     return 0;
   }
-  return static_cast<int>(train(vfs, args, config));
+  return static_cast<int>(train(world, vfs, args, config));
 }
 
 }  // namespace
 }  // namespace bigbigan
 
 int main(int argc, char** argv) {
-  return bigbigan::run_program("bigbigan-train", [&] { return bigbigan::run(argc, argv); });
+  constexpr const char* kName = "bigbigan-train";
+  return bigbigan::run_program(kName, [&] {
+    const auto world = bigbigan::join_world();
+    return bigbigan::run_rank(*world, kName, [&] { return bigbigan::run(*world, argc, argv); });
+  });
 }

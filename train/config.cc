@@ -46,6 +46,16 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"sample.every_steps", &c.sample.every_steps,
        "between two grids of samples and reconstructions; 0: none", 0, kMany},
       {"sample.images", &c.sample.images, "in a grid", 1, 4096},
+      {"ranks.setup_seconds", &c.ranks.setup_seconds,
+       "many ranks: how late one may be in set-up and in the first step", 1, kMany},
+      {"ranks.step_seconds", &c.ranks.step_seconds, "in a step, or twenty times the last step", 1,
+       kMany},
+      {"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds, "in a checkpoint", 1, kMany},
+      {"ranks.picture_seconds", &c.ranks.picture_seconds, "while pictures are drawn", 1, kMany},
+      {"ranks.compare_every_steps", &c.ranks.compare_every_steps,
+       "between two comparisons of all ranks' weights; before each checkpoint they are compared "
+       "too",
+       1, kMany},
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
   return fields;
@@ -56,7 +66,7 @@ bool may_differ_on_resume(std::string_view key) {
                                                      "train.threads", "train.max_bad_steps",
                                                      "train.capture", "data.path"};
   return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
-         std::find(kFree.begin(), kFree.end(), key) != kFree.end();
+         key.starts_with("ranks.") || std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
 
 std::vector<std::string> preset_names() {

@@ -47,6 +47,12 @@ struct SampleConfig {
   int64_t images = 64;
 };
 
+// Many ranks: how many seconds one may be late before all end, by what they are doing.
+struct RanksConfig {
+  double setup_seconds = 600, step_seconds = 60, checkpoint_seconds = 600, picture_seconds = 1800;
+  int64_t compare_every_steps = 1000;
+};
+
 struct Config {
   ModelConfig model;
   DataConfig data;
@@ -55,6 +61,7 @@ struct Config {
   CheckpointConfig checkpoint;
   LogConfig log;
   SampleConfig sample;
+  RanksConfig ranks;
 };
 
 // All keys over `config`, with documentation and bounds.

@@ -34,6 +34,7 @@ FlatJson to_flat_json(const TrainState& s) {
           {"skipped_steps", s.skipped_steps},
           {"bad_in_row", s.bad_in_row},
           {"elapsed_seconds", s.elapsed_seconds},
+          {"ranks", s.ranks},
           {"data_fingerprint", s.data_fingerprint},
           {"config", s.config}};
 }
@@ -55,6 +56,7 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
           .skipped_steps = integer("skipped_steps"),
           .bad_in_row = integer("bad_in_row"),
           .elapsed_seconds = json_get<double>(json, "elapsed_seconds", source),
+          .ranks = integer("ranks"),
           .data_fingerprint = text("data_fingerprint"),
           .config = text("config")};
 }

@@ -15,6 +15,7 @@ struct TrainState {
   int64_t d_updates = 0, eg_updates = 0;
   int64_t skipped_steps = 0, bad_in_row = 0;
   double elapsed_seconds = 0;  // of training
+  int64_t ranks = 1;           // of the last step
   std::string data_fingerprint;
   std::string config;  // TOML
 };

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/io/hasher.h"
 #include "engine/ops/image.h"
 #include "engine/util/clock.h"
 #include "engine/util/signals.h"
@@ -49,13 +50,24 @@ void check_same_config(const std::string& saved_text, Config config, const Vfs::
   }
 }
 
+// Fault injection: one bit of the first weight.
+void flip_bit(const Tensor& weights) {
+  std::vector<std::byte> bytes(weights.view().bytes());
+  weights.read(bytes.data());
+  bytes[0] ^= std::byte{1};
+  weights.write(bytes.data());
+}
+
 }  // namespace
 
-Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
+Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, const Ranks& ranks)
     : vfs_(vfs),
       run_(std::move(run)),
       config_(config),
       device_(device),
+      ranks_(ranks),
+      share_(ranks.share(config.train.batch)),
+      fault_(Fault::from_environment(ranks.rank())),
       ctx_{.exec = device_.exec(), .allocator = &device_.allocator()},
       model_(config.model) {
   const auto all =
@@ -78,6 +90,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
                                           config_.data.flip);
   model_.allocate(ctx_, true);
   Context step_ctx = ctx_;
+  step_ctx.comm = ranks_.communicator();
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();
@@ -86,18 +99,29 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
   if (step_pool_) captured_ = std::make_unique<CapturedStep>(*step_, *device_.accelerator());
   resume();
   state_.config = config_text(config_);
-  stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
-  board_ = std::make_unique<TensorboardWriter>(vfs_, run_, unix_seconds());
+  if (ranks_.is_root()) {
+    stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
+    board_ = std::make_unique<TensorboardWriter>(vfs_, run_, unix_seconds());
+  }
   logged_step_ = state_.step;
 }
 
 void Trainer::resume() {
-  remove_leftovers(vfs_, run_);
-  std::vector<std::string> complaints;
-  const auto checkpoint = newest_checkpoint(vfs_, run_, complaints);
-  for (const std::string& complaint : complaints) note("warning: " + complaint);
+  std::optional<Vfs::Path> checkpoint;
+  if (ranks_.is_root()) {
+    remove_leftovers(vfs_, run_);
+    std::vector<std::string> complaints;
+    checkpoint = newest_checkpoint(vfs_, run_, complaints);
+    for (const std::string& complaint : complaints) note("warning: " + complaint);
+  }
+  if (const std::string path = ranks_.from_root(checkpoint ? checkpoint->string() : "");
+      !path.empty()) {
+    checkpoint = path;
+  }
+  require_equal_ranks(checkpoint);
   if (!checkpoint) {
     model_.initialize(static_cast<uint64_t>(config_.train.seed));
+    state_.ranks = ranks_.size();
     return;
   }
   const std::string fingerprint = state_.data_fingerprint;
@@ -110,7 +134,31 @@ void Trainer::resume() {
   load_weights(vfs_, *checkpoint, model_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;
-  note("resumed " + checkpoint->string());
+  if (ranks_.is_root()) {
+    note("resumed " + checkpoint->string());
+    if (state_.ranks != ranks_.size()) {
+      note(fmt::format("{} ranks before, {} now: the run goes on as it would have, up to rounding",
+                       state_.ranks, ranks_.size()));
+    }
+  }
+  state_.ranks = ranks_.size();
+}
+
+void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) const {
+  if (ranks_.size() == 1) return;
+  Config mine = config_;
+  Ranks::Facts facts;
+  for (const ConfigField& field : config_fields(mine)) {
+    if (!may_differ_on_resume(field.key)) facts.emplace_back(field.key, value_text(field));
+  }
+  facts.emplace_back("the program",
+                     hash_of_file(vfs_, std::filesystem::canonical("/proc/self/exe")));
+  facts.emplace_back("the data (fingerprint)", state_.data_fingerprint);
+  if (checkpoint) {
+    facts.emplace_back("the checkpoint " + checkpoint->string(),
+                       hash_of_file(vfs_, *checkpoint / "MANIFEST"));
+  }
+  ranks_.require_equal(facts);
 }
 
 void Trainer::start_from(const Vfs::Path& weights) {
@@ -122,26 +170,29 @@ void Trainer::start_from(const Vfs::Path& weights) {
 ImageBatch Trainer::next_batch() {
   const auto start = monotonic_seconds();
   const int64_t batch = config_.train.batch, first = state_.consumed_samples;
-  const LoadedBatch loaded = loader_->next(first, batch, batch);
+  const LoadedBatch loaded = loader_->next(first + share_.first, share_.count, batch);
   data_wait_seconds_ += monotonic_seconds() - start;
   const auto [h, w, c] = train_data_->image();
   state_.consumed_samples += batch;
-  return image_batch(ctx_, pixels_to_tensor(ctx_, {batch, h, w, c}, loaded.pixels),
-                     pixels_to_tensor(ctx_, {batch}, loaded.flip), first, batch);
+  return image_batch(ctx_, pixels_to_tensor(ctx_, {share_.count, h, w, c}, loaded.pixels),
+                     pixels_to_tensor(ctx_, {share_.count}, loaded.flip), first + share_.first,
+                     batch);
 }
 
 void Trainer::train_step() {
   const auto start = monotonic_seconds();
   const int64_t this_step = state_.step + 1;
-  fault_.maybe_kill(this_step, 1);
+  ranks_.begin_step(this_step, last_step_seconds_);
+  fault_.strike(this_step, 1);
   fault_.maybe_fill_disk(this_step);
+  if (fault_.flips_bit(this_step)) flip_bit(model_.g_store.value);
   if (fault_.makes_nan(this_step)) step_->poison_next_gradient();
   std::vector<ImageBatch> batches;
   for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
   if (captured_ != nullptr && !fault_.makes_nan(this_step)) {
     captured_->run(batches, this_step);
   } else {
-    step_->run(batches, this_step, [&] { fault_.maybe_kill(this_step, 2); });
+    step_->run(batches, this_step, [&] { fault_.strike(this_step, 2); });
   }
   state_.step = this_step;
   const StepReport report = step_->report();
@@ -149,10 +200,15 @@ void Trainer::train_step() {
   state_.eg_updates = step_->eg_updates();
   state_.bad_in_row = report.skipped ? state_.bad_in_row + 1 : 0;
   state_.skipped_steps += report.skipped ? 1 : 0;
-  const double seconds = monotonic_seconds() - start;
+  const double seconds = last_step_seconds_ = monotonic_seconds() - start;
   state_.elapsed_seconds += seconds;
   step_seconds_ += seconds;
-  if (state_.step % config_.log.every_steps == 0 || report.skipped) log(report);
+  if (state_.step % config_.ranks.compare_every_steps == 0) {
+    ranks_.compare_replicas(model_.stores(), state_.step);
+  }
+  if (ranks_.is_root() && (state_.step % config_.log.every_steps == 0 || report.skipped)) {
+    log(report);
+  }
   if (state_.bad_in_row >= config_.train.max_bad_steps) {
     fail(ExitCode::kNumerical,
          "step {}: NaN or Inf in a loss or gradient {} steps in a row; the last checkpoint is "
@@ -220,6 +276,12 @@ void Trainer::draw_reals() {
 // Fixed latents and fixed held-out images, with the averaged weights: the pictures of a run can be
 // compared. Batch statistics: the stored ones lag behind early in training.
 void Trainer::draw_grids() {
+  const Ranks::InPhase phase(ranks_, Phase::kPictures);
+  if (ranks_.is_root()) draw_grids_here();
+  ranks_.meet();
+}
+
+void Trainer::draw_grids_here() {
   const UseAverages averages(model_);
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
@@ -239,15 +301,22 @@ void Trainer::draw_grids() {
 
 void Trainer::save() {
   if (saved_step_ == state_.step) return;
-  fault_.maybe_kill(state_.step, 3);
-  stats_->sync();
-  save_training(vfs_, run_, model_, state_);
+  const Ranks::InPhase phase(ranks_, Phase::kCheckpoint);
+  ranks_.compare_replicas(model_.stores(), state_.step);
+  fault_.strike(state_.step, 3);
+  if (ranks_.is_root()) {
+    stats_->sync();
+    save_training(vfs_, run_, model_, state_);
+    progress_.finish();
+    announce("saved " + checkpoint_path(run_, state_.step).string());
+  }
   saved_step_ = state_.step;
-  progress_.finish();
-  announce("saved " + checkpoint_path(run_, state_.step).string());
-  fault_.maybe_kill(state_.step, 4);
-  prune_checkpoints(vfs_, run_, state_.step, config_.checkpoint.keep,
-                    config_.checkpoint.milestone_steps);
+  fault_.strike(state_.step, 4);
+  if (ranks_.is_root()) {
+    prune_checkpoints(vfs_, run_, state_.step, config_.checkpoint.keep,
+                      config_.checkpoint.milestone_steps);
+  }
+  ranks_.meet();
 }
 
 void Trainer::tell_status() const {
@@ -257,22 +326,27 @@ void Trainer::tell_status() const {
 }
 
 bool Trainer::finished() const {
-  return state_.step >= config_.train.steps ||
-         (config_.train.minutes > 0 && state_.elapsed_seconds >= config_.train.minutes * 60);
+  if (state_.step >= config_.train.steps) return true;
+  if (config_.train.minutes == 0) return false;
+  const bool is_over = state_.elapsed_seconds >= config_.train.minutes * 60;
+  return ranks_.any(ranks_.is_root() && is_over);  // rank 0's clock counts
 }
 
 ExitCode Trainer::run() {
+  const Ranks::InPhase phase(ranks_, Phase::kStep);
   if (state_.step == 0) {
-    draw_reals();
+    if (ranks_.is_root()) draw_reals();
     if (config_.sample.every_steps > 0) draw_grids();
   }
   const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (!finished()) {
-    if (StopSignals::take_status_request()) tell_status();
-    if (StopSignals::requested()) {
+    if (StopSignals::take_status_request() && ranks_.is_root()) tell_status();
+    if (!fault_.skips_collective(state_.step) && ranks_.any(StopSignals::requested())) {
       save();
-      note(fmt::format("stopped on request at step {}; continue with --resume {}", state_.step,
-                       run_.string()));
+      if (ranks_.is_root()) {
+        note(fmt::format("stopped on request at step {}; continue with --resume {}", state_.step,
+                         run_.string()));
+      }
       return ExitCode::kStopped;
     }
     train_step();

@@ -8,6 +8,7 @@
 #include "engine/util/fault.h"
 #include "engine/util/program.h"
 #include "train/captured_step.h"
+#include "train/ranks.h"
 #include "train/state.h"
 
 namespace bigbigan {
@@ -16,8 +17,9 @@ class Trainer {
  public:
   // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is
   // one. `run` exists and is locked by the caller. Throws Error: kNoInput or kBadData for the data,
-  // kConfig for a checkpoint of another configuration or other data, kNoCheckpoint.
-  Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device);
+  // kConfig for a checkpoint of another configuration or other data, and for ranks that differ;
+  // kNoCheckpoint. All ranks make one, and call what follows, together.
+  Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, const Ranks& ranks);
 
   // Takes weights and averages from another run, checkpoint or file in place of initial ones; only
   // before step 1.
@@ -33,21 +35,26 @@ class Trainer {
 
  private:
   void resume();
+  // Throws Error{kConfig} unless all ranks are about to train the same.
+  void require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) const;
   void train_step();
   ImageBatch next_batch();
   void log(const StepReport& report);
   void draw_grids();
+  void draw_grids_here();
   void draw_reals();
   void save();
   void tell_status() const;
   [[nodiscard]] bool finished() const;
 
-  const Fault fault_ = Fault::from_environment(0);
   Vfs& vfs_;
   Vfs::Path run_;
   Config config_;
   Device& device_;
-  Context ctx_;
+  const Ranks& ranks_;
+  const Ranks::Share share_;  // of a batch
+  const Fault fault_;
+  Context ctx_;  // of this rank alone
   BigBiGAN model_;
   TrainState state_;
   std::shared_ptr<const Dataset> train_data_, val_data_;
@@ -55,11 +62,12 @@ class Trainer {
   std::unique_ptr<Allocator> step_pool_;  // of the captured step
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<CapturedStep> captured_;
-  std::unique_ptr<JsonlWriter> stats_;
+  std::unique_ptr<JsonlWriter> stats_;  // rank 0, as board_
   std::unique_ptr<TensorboardWriter> board_;
   ProgressLine progress_;
   double data_wait_seconds_ = 0;  // since the last line of statistics
   double step_seconds_ = 0;
+  double last_step_seconds_ = 0;
   int64_t logged_step_ = 0, saved_step_ = -1;
 };
 

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <thread>
 
+#include "engine/comm/ordered_sum.h"
+
 namespace bigbigan {
 namespace {
 
@@ -65,18 +67,9 @@ class ThreadCommunicator final : public Communicator {
 
   void all_reduce_sum(View values) override {
     exchange("all_reduce_sum", values, [&] {
-      switch (values.dtype) {
-        case DType::kF32:
-          return sum_staged(values.as<float>(), values.elems());
-        case DType::kF64:
-          return sum_staged(values.as<double>(), values.elems());
-        case DType::kI32:
-          return sum_staged(values.as<int32_t>(), values.elems());
-        case DType::kI64:
-          return sum_staged(values.as<int64_t>(), values.elems());
-        default:
-          fail(ExitCode::kInternal, "all_reduce: no sum for {}", name_of(values.dtype));
-      }
+      std::vector<const std::byte*> parts;
+      for (const Staged& part : world_.staged) parts.push_back(part.bytes.data());
+      add_in_rank_order(parts, values);
     });
   }
 
@@ -117,19 +110,6 @@ class ThreadCommunicator final : public Communicator {
     }
     read();
     world_.arrive_and_wait();
-  }
-
-  template <class T>
-  void sum_staged(T* values, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) {
-      T sum{};
-      for (const Staged& part : world_.staged) {
-        T value;
-        std::memcpy(&value, part.bytes.data() + i * sizeof(T), sizeof(T));
-        sum += value;
-      }
-      values[i] = sum;
-    }
   }
 
   ThreadWorld& world_;

@@ -2,14 +2,13 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
 #include <random>
 #include <set>
 
+#include "engine/io/hasher.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -20,23 +19,6 @@ constexpr std::string_view kManifest = "MANIFEST";
 constexpr std::string_view kStaging = ".tmp-";
 constexpr std::string_view kTrash = ".trash-";
 constexpr int64_t kMaxManifestBytes = 1 << 20;
-
-class Hasher {
- public:
-  Hasher() : state_(XXH3_createState(), XXH3_freeState) {
-    check(state_ != nullptr && XXH3_128bits_reset(state_.get()) == XXH_OK, "checkpoint: no memory");
-  }
-  void add(std::span<const std::byte> bytes) {
-    XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
-  }
-  [[nodiscard]] std::string hex() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
-    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-  }
-
- private:
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
-};
 
 std::string hash_of(std::string_view text) {
   Hasher hasher;

@@ -1,7 +1,6 @@
 #include "engine/io/run_lock.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -10,16 +9,11 @@
 #include <cstring>
 #include <string>
 
+#include "engine/util/host.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
 namespace {
-
-std::string this_process() {
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
-  return fmt::format("pid {} on {}", ::getpid(), host.data());
-}
 
 std::string read_all(int fd) {
   std::array<char, 512> text{};
@@ -39,7 +33,7 @@ void take(int fd, const Vfs::Path& path) {
          "--run-dir",
          path.parent_path().string(), owner.empty() ? "" : " (" + owner + ")");
   }
-  const std::string owner = this_process();
+  const std::string owner = process_name();
   if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, owner.data(), owner.size(), 0) < 0) {
     fail(ExitCode::kWriteFailed, "write {}: {}", path.string(), std::strerror(errno));
   }

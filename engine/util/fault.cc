@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <array>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
+#include <utility>
 
 #include "engine/util/program.h"
 #include "kernels/common/error.h"
@@ -15,7 +20,8 @@ namespace {
 
 [[noreturn]] void refuse(std::string_view text) {
   fail(ExitCode::kConfig,
-       "BIGBIGAN_FAULT={}: expected kind@rank:step[:n] with kind nan, kill or enospc and n >= 1",
+       "BIGBIGAN_FAULT={}: expected kind@rank:step[:n] with kind nan, enospc, drift, skip, kill, "
+       "segv, stop, loop, throw or exit, and n >= 1",
        text);
 }
 
@@ -32,7 +38,7 @@ std::string_view take(std::string_view& rest, char separator) {
 Fault Fault::from_environment(int rank) {
   const char* text = std::getenv("BIGBIGAN_FAULT");
   if (text == nullptr) return {};
-  note(fmt::format("fault injection is on: BIGBIGAN_FAULT={}", text));
+  if (rank == 0) note(fmt::format("fault injection is on: BIGBIGAN_FAULT={}", text));
   return {text, rank};
 }
 
@@ -50,16 +56,49 @@ Fault::Fault(std::string_view text, int rank) {
   first_ = number(':');
   if (!rest.empty()) n_ = number('\n');
   if (n_ < 1) refuse(text);
-  const Kind known = kind == "nan"      ? Kind::kNan
-                     : kind == "kill"   ? Kind::kKill
-                     : kind == "enospc" ? Kind::kEnospc
-                                        : Kind::kNone;
+  const Kind known = kind_of(kind);
   if (known == Kind::kNone) refuse(text);
   if (is_mine) kind_ = known;
 }
 
-void Fault::maybe_kill(int64_t step, int64_t point) const {
-  if (kind_ == Kind::kKill && step == first_ && point == n_) std::raise(SIGKILL);
+Fault::Kind Fault::kind_of(std::string_view name) {
+  constexpr std::array<std::pair<std::string_view, Kind>, 10> kNames = {{{"nan", Kind::kNan},
+                                                                         {"enospc", Kind::kEnospc},
+                                                                         {"drift", Kind::kDrift},
+                                                                         {"skip", Kind::kSkip},
+                                                                         {"kill", Kind::kKill},
+                                                                         {"segv", Kind::kSegv},
+                                                                         {"stop", Kind::kStop},
+                                                                         {"loop", Kind::kLoop},
+                                                                         {"throw", Kind::kThrow},
+                                                                         {"exit", Kind::kExit}}};
+  for (const auto& [known, kind] : kNames) {
+    if (known == name) return kind;
+  }
+  return Kind::kNone;
+}
+
+void Fault::strike(int64_t step, int64_t point) const {
+  if (step != first_ || point != n_) return;
+  switch (kind_) {
+    case Kind::kKill:
+      std::raise(SIGKILL);
+      return;
+    case Kind::kSegv:
+      std::raise(SIGSEGV);
+      return;
+    case Kind::kStop:
+      std::raise(SIGSTOP);
+      return;
+    case Kind::kLoop:
+      for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+    case Kind::kThrow:
+      fail(ExitCode::kSystem, "step {}: an error by fault injection", step);
+    case Kind::kExit:
+      _exit(0);
+    default:
+      return;
+  }
 }
 
 void Fault::maybe_fill_disk(int64_t step) const {

@@ -1,8 +1,12 @@
 // Faults on demand, for tests of the whole program: BIGBIGAN_FAULT=kind@rank:step[:n].
 //
 //   nan     the first gradient of D is NaN in `n` steps from `step` on
-//   kill    SIGKILL to this process at point `n` of the step: 1 before it, 2 between its updates,
-//           3 before its checkpoint, 4 after the checkpoint and before older ones are removed
+//   kill segv stop loop throw exit
+//           end or stall this process at point `n` of the step: 1 before it, 2 between its updates,
+//           3 before its checkpoint, 4 after the checkpoint and before older ones are removed.
+//           SIGKILL, SIGSEGV, SIGSTOP, an endless loop, an Error, _exit(0)
+//   drift   one bit of G's weights is another one before the step
+//   skip    this rank leaves out the collective before the step that follows `step`
 //   enospc  from `step` on for `n` steps, no file grows beyond 16 KiB: a small RLIMIT_FSIZE stands
 //           for a full disk
 //
@@ -23,11 +27,29 @@ class Fault {
   Fault() = default;
 
   [[nodiscard]] bool makes_nan(int64_t step) const { return kind_ == Kind::kNan && covers(step); }
-  void maybe_kill(int64_t step, int64_t point) const;
+  [[nodiscard]] bool flips_bit(int64_t step) const { return kind_ == Kind::kDrift && covers(step); }
+  [[nodiscard]] bool skips_collective(int64_t step) const {
+    return kind_ == Kind::kSkip && covers(step);
+  }
+  // Ends or stalls the process where the fault says so.
+  void strike(int64_t step, int64_t point) const;
   void maybe_fill_disk(int64_t step) const;
 
  private:
-  enum class Kind : uint8_t { kNone, kNan, kKill, kEnospc };
+  enum class Kind : uint8_t {
+    kNone,
+    kNan,
+    kEnospc,
+    kDrift,
+    kSkip,
+    kKill,
+    kSegv,
+    kStop,
+    kLoop,
+    kThrow,
+    kExit
+  };
+  static Kind kind_of(std::string_view name);
   [[nodiscard]] bool covers(int64_t step) const { return first_ <= step && step < first_ + n_; }
 
   Kind kind_ = Kind::kNone;

@@ -17,6 +17,7 @@ ENGINE = {
     "params": {"util", "core"},
     "io": {"util", "core"},
     "data": {"util", "core", "io"},
+    "world": {"util", "core", "comm", "io"},
     "ops": {"util", "core", "comm", "params"},
     "optim": {"util", "core", "comm", "params"},
 }
@@ -32,8 +33,9 @@ THIRD_PARTY = {
     "nlohmann": {"engine/io/safetensors.cc", "engine/io/flat_json.cc"},
     "Eigen": {"engine/params/init.cc", "eval/preconditioner.cc"},
     "zlib.h": {"engine/data/idx.cc"},
-    "xxhash.h": {"engine/data/dataset.cc", "engine/io/checkpoint.cc"},
+    "xxhash.h": {"engine/data/dataset.cc", "engine/io/hasher.cc"},
     "png.h": {"engine/io/png.cc"},
+    "mpi.h": {"engine/world/with_mpi/mpi_world.cc"},
     "lbfgs.h": {"eval/probe.cc"},
     "cuda": {"kernels/common/launch.cuh", "kernels/common/cuda_status.h"},
     "cudnn": {"kernels/conv/conv2d.cudnn.cc"},

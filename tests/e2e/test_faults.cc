@@ -127,5 +127,6 @@ TEST_CASE("faults: a fault nobody knows is refused") {
   const TinyTraining tiny;
   const ProcessResult result = tiny.train("run", {}, {"BIGBIGAN_FAULT=meteor@0:3"});
   REQUIRE(result.code == 78);
-  REQUIRE_THAT(result.err, Catch::Contains("meteor@0:3") && Catch::Contains("nan, kill or enospc"));
+  REQUIRE_THAT(result.err,
+               Catch::Contains("meteor@0:3") && Catch::Contains("kind nan, enospc, drift"));
 }

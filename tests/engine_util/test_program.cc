@@ -154,7 +154,7 @@ TEST_CASE("fault: nothing without the variable, and what it says otherwise") {
 TEST_CASE("fault: kill acts at its step and point only") {
   const auto body = [](const char* text, int64_t step, int64_t point) {
     return outcome([=] {
-             Fault(text, 0).maybe_kill(step, point);
+             Fault(text, 0).strike(step, point);
              return 0;
            })
         .signal;

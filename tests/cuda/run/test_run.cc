@@ -44,7 +44,8 @@ void train(const ScratchFolder& folder, const char* run, const char* device, int
   PosixVfs vfs;
   std::filesystem::create_directories(folder / run);
   Device chosen(device, 1);
-  Trainer trainer(vfs, folder / run, tiny_config(folder, steps), chosen);
+  const Ranks alone;
+  Trainer trainer(vfs, folder / run, tiny_config(folder, steps), chosen, alone);
   REQUIRE(trainer.run() == ExitCode::kOk);
 }
 

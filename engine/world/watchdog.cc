@@ -1,0 +1,196 @@
+#include "engine/world/watchdog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/util/clock.h"
+#include "engine/util/host.h"
+
+namespace bigbigan {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+constexpr double kWriteSeconds = 0.5;  // between two records of the table
+constexpr size_t kRecent = 256;
+constexpr double kStepsLate = 20;
+// Without a collective at all for this much longer than the limit, the rank itself is stuck.
+constexpr double kOwnFactor = 2;
+
+constexpr std::array<const char*, 4> kPhaseNames = {"set-up", "step", "checkpoint", "pictures"};
+
+const char* name_of(Phase phase) { return kPhaseNames[static_cast<size_t>(phase)]; }
+
+}  // namespace
+
+Watchdog::Watchdog(std::filesystem::path folder, int rank, int size, const WaitLimits& limits,
+                   std::function<void(const LateReport&)> on_late)
+    : rank_(rank),
+      size_(size),
+      limits_(limits),
+      on_late_(std::move(on_late)),
+      table_(std::move(folder), rank),
+      process_(process_name()),
+      since_(monotonic_seconds()),
+      thread_([this] { watch(); }) {}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  stop_changed_.notify_all();
+  thread_.join();
+}
+
+Phase Watchdog::set_phase(Phase phase) {
+  const std::lock_guard lock(mutex_);
+  since_ = monotonic_seconds();
+  return std::exchange(phase_, phase);
+}
+
+void Watchdog::begin_step(int64_t step, double seconds) {
+  const std::lock_guard lock(mutex_);
+  step_ = step;
+  step_seconds_ = seconds;
+}
+
+void Watchdog::enter(std::string_view collective, int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  recent_.push_back({++count_, collective, bytes, step_});
+  if (recent_.size() > kRecent) recent_.pop_front();
+  waiting_ = true;
+  since_ = monotonic_seconds();
+}
+
+void Watchdog::leave() {
+  const std::lock_guard lock(mutex_);
+  waiting_ = false;
+  since_ = monotonic_seconds();
+}
+
+std::vector<Collective> Watchdog::recent() const {
+  const std::lock_guard lock(mutex_);
+  return {recent_.begin(), recent_.end()};
+}
+
+RankProgress Watchdog::progress() const {
+  RankProgress p{.collective = count_,
+                 .is_waiting = waiting_,
+                 .step = step_,
+                 .phase = name_of(phase_),
+                 .process = process_,
+                 .written_seconds = unix_seconds()};
+  if (!recent_.empty()) {
+    p.name = recent_.back().name;
+    p.bytes = recent_.back().bytes;
+  }
+  return p;
+}
+
+double Watchdog::limit_now() const {
+  const auto of = [&](Phase phase) { return limits_[static_cast<size_t>(phase)]; };
+  if (phase_ != Phase::kStep) return of(phase_);
+  if (step_seconds_ == 0) return std::max(of(Phase::kStep), of(Phase::kSetup));  // plans, captures
+  return std::max(of(Phase::kStep), kStepsLate * step_seconds_);
+}
+
+std::optional<LateReport> Watchdog::lateness(double now) const {
+  const double limit = limit_now(), waited = now - since_;
+  LateReport report{.recent = {recent_.begin(), recent_.end()}};
+  if (!waiting_) {
+    if (waited <= kOwnFactor * limit) return std::nullopt;
+    report.late = {rank_};
+    report.message = fmt::format(
+        "rank {} has come to no collective for {:.1f} s (phase {}, step {}, the last was number "
+        "{}): "
+        "it is stuck in its own work",
+        rank_, waited, name_of(phase_), step_, count_);
+    return report;
+  }
+  if (waited <= limit) return std::nullopt;
+  std::string late;
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    const auto other = table_.read(r);
+    if (other && other->collective >= count_) continue;
+    report.late.push_back(r);
+    late += other ? fmt::format(
+                        "; rank {} ({}) is at number {} ({}), phase {}, step {}, last heard "
+                        "of {:.1f} s ago",
+                        r, other->process, other->collective,
+                        other->is_waiting ? "inside " + other->name : "after " + other->name,
+                        other->phase, other->step, unix_seconds() - other->written_seconds)
+                  : fmt::format("; rank {} has left no word", r);
+  }
+  report.message = fmt::format(
+      "rank {} has waited {:.1f} s in collective number {}, {} of {} bytes (phase {}, step {}). "
+      "Not "
+      "there: {}{}",
+      rank_, waited, count_, recent_.back().name, recent_.back().bytes, name_of(phase_), step_,
+      report.late.empty() ? "nobody, all have come: the transport does not deliver"
+                          : fmt::format("rank {}", fmt::join(report.late, ", rank ")),
+      late);
+  return report;
+}
+
+void Watchdog::watch() {
+  double written = 0;
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    const double now = monotonic_seconds();
+    if (now - written >= kWriteSeconds) {
+      const RankProgress mine = progress();
+      lock.unlock();
+      table_.write(mine);
+      lock.lock();
+      written = now;
+    }
+    if (const auto report = lateness(monotonic_seconds())) {
+      lock.unlock();
+      on_late_(*report);
+      return;
+    }
+    stop_changed_.wait_for(lock, kTick);
+  }
+}
+
+namespace {
+
+class Inside {
+ public:
+  Inside(Watchdog& watchdog, std::string_view collective, int64_t bytes) : watchdog_(watchdog) {
+    watchdog_.enter(collective, bytes);
+  }
+  ~Inside() { watchdog_.leave(); }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  Watchdog& watchdog_;
+};
+
+}  // namespace
+
+void WatchedCommunicator::all_reduce_sum(View values) {
+  const Inside inside(watchdog_, "all_reduce_sum", values.bytes());
+  inner_.all_reduce_sum(values);
+}
+
+void WatchedCommunicator::all_gather(ConstView send, View received) {
+  const Inside inside(watchdog_, "all_gather", send.bytes());
+  inner_.all_gather(send, received);
+}
+
+void WatchedCommunicator::broadcast(View values, int root) {
+  const Inside inside(watchdog_, "broadcast", values.bytes());
+  inner_.broadcast(values, root);
+}
+
+void WatchedCommunicator::barrier() {
+  const Inside inside(watchdog_, "barrier", 0);
+  inner_.barrier();
+}
+
+}  // namespace bigbigan

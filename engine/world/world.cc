@@ -1,0 +1,74 @@
+#include "engine/world/world.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "engine/util/host.h"
+#include "engine/util/program.h"
+
+namespace bigbigan {
+namespace {
+
+// What all ranks notice alike is reported once: the others leave rank 0 this much time.
+constexpr std::chrono::milliseconds kRootFirst{500};
+
+class WorldOfOne final : public World {
+ public:
+  [[nodiscard]] Communicator& communicator() override { return self_; }
+  [[nodiscard]] int local_rank() const override { return 0; }
+  [[nodiscard]] int local_size() const override { return 1; }
+  [[nodiscard]] std::string host() const override { return host_name(); }
+  [[noreturn]] void abort(ExitCode code) override { _exit(static_cast<int>(code)); }
+
+ private:
+  SelfCommunicator self_;
+};
+
+}  // namespace
+
+std::unique_ptr<World> world_of_one() { return std::make_unique<WorldOfOne>(); }
+
+void refuse_launch(std::string_view launcher, int ranks, std::string_view found) {
+  fail(ExitCode::kConfig,
+       "{} started {} processes, but {}: each would train alone. Start them with "
+       "`mpirun -n {} bigbigan-train ...` of the MPI that this program was built with",
+       launcher, ranks, found, ranks);
+}
+
+int run_rank(World& world, std::string_view program, const std::function<int()>& body) {
+  const Communicator& comm = world.communicator();
+  if (comm.size() == 1) return body();
+  const auto end_all = [&](ExitCode code, std::string_view what) {
+    if (comm.rank() != 0) std::this_thread::sleep_for(kRootFirst);
+    note(fmt::format("{}: error: rank {} on {}: {}", program, comm.rank(), world.host(), what));
+    world.abort(code);
+  };
+  try {
+    return body();
+  } catch (const Error& e) {
+    end_all(e.code(), e.what());
+  } catch (const std::bad_alloc&) {
+    end_all(ExitCode::kSystem, "out of memory");
+  } catch (const std::exception& e) {
+    end_all(ExitCode::kInternal, e.what());
+  }
+  return static_cast<int>(ExitCode::kInternal);  // not reached
+}
+
+std::string broadcast_text(Communicator& comm, const std::string& text, int root) {
+  auto size = static_cast<int64_t>(text.size());
+  comm.broadcast({&size, {1}, DType::kI64}, root);
+  std::string all = comm.rank() == root ? text : std::string(size, '\0');
+  if (size > 0) comm.broadcast({all.data(), {size}, DType::kU8}, root);
+  return all;
+}
+
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text) {
+  std::vector<std::string> all;
+  for (int rank = 0; rank < comm.size(); ++rank) all.push_back(broadcast_text(comm, text, rank));
+  return all;
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,47 @@
+// The processes that a launcher started together: one rank each.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/comm/communicator.h"
+#include "kernels/common/error.h"
+
+namespace bigbigan {
+
+class World {
+ public:
+  virtual ~World() = default;
+  // Of this process with all others. One thread at a time.
+  [[nodiscard]] virtual Communicator& communicator() = 0;
+  // This process's number among those of its host, and how many those are.
+  [[nodiscard]] virtual int local_rank() const = 0;
+  [[nodiscard]] virtual int local_size() const = 0;
+  // The host's name.
+  [[nodiscard]] virtual std::string host() const = 0;
+  // Ends the processes of all ranks; mpirun ends with `code`. From any thread; no destructor runs.
+  [[noreturn]] virtual void abort(ExitCode code) = 0;
+};
+
+// Joins the processes that mpirun started, or forms a world of one. Throws Error{kConfig} where a
+// launcher has started several processes that would not find each other.
+std::unique_ptr<World> join_world();
+
+// Runs `body`, which returns an exit code. In a world of several ranks an Error is reported with
+// the number of its rank and ends all of them: by rank 0 where all meet the same one. Where nobody
+// else could know of it, an Error is simply thrown.
+int run_rank(World& world, std::string_view program, const std::function<int()>& body);
+
+// The text of rank `root`, on all.
+std::string broadcast_text(Communicator& comm, const std::string& text, int root);
+// The texts of all ranks, in their order.
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text);
+
+// A world of this process alone.
+std::unique_ptr<World> world_of_one();
+// Throws Error{kConfig}: `launcher` started several processes, this one finds `found`.
+[[noreturn]] void refuse_launch(std::string_view launcher, int ranks, std::string_view found);
+
+}  // namespace bigbigan
