@@ -5,12 +5,8 @@ set(BIGBIGAN_CUDA_ARCH 90 CACHE STRING "Compute capabilities of an ON build: 90,
 set(BIGBIGAN_SANITIZE none CACHE STRING "Sanitizer: none, address, thread, fuzz")
 set_property(CACHE BIGBIGAN_CUDA PROPERTY STRINGS OFF ON EMULATED)
 set_property(CACHE BIGBIGAN_SANITIZE PROPERTY STRINGS none address thread fuzz)
-# ThreadSanitizer knows nothing of the MPI library's own threads.
-set(mpi_default ON)
-if(BIGBIGAN_SANITIZE STREQUAL thread OR BIGBIGAN_SANITIZE STREQUAL fuzz)
-  set(mpi_default OFF)
-endif()
-option(BIGBIGAN_MPI "Many ranks under mpirun" ${mpi_default})
+set(BIGBIGAN_MPI AUTO CACHE STRING "Many ranks under mpirun: ON, OFF, AUTO (where MPI is found)")
+set_property(CACHE BIGBIGAN_MPI PROPERTY STRINGS ON OFF AUTO)
 set(BIGBIGAN_CPU_ARCH x86-64-v3 CACHE STRING "-march of the build: x86-64-v3 is AVX2 and FMA")
 
 if(NOT CMAKE_BUILD_TYPE)
