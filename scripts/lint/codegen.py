@@ -56,6 +56,7 @@ PACKED = {
     "box_kernel": set(),
     "chunk_sums_kernel": {("st", 8)},  # f64 sums
     "copy_features_kernel": set(),
+    "cross_entropy_kernel": {("ld", 2), ("ld", 4), ("ld", 8), ("st", 4), ("st", 8)},  # label, its logit, terms
     "embedding_backward_kernel": {("ld", 4)},  # labels
     "embedding_kernel": {("ld", 4)},  # labels
     "fill_kernel": {("ld", 8)},  # the first sample's number
