@@ -81,12 +81,21 @@ void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   sum_of_squares(ctx_, store.grad, squared_norm, skip_);
 }
 
-void TrainingStep::adam(ParamStore& store, const Tensor& updates, double lr) {
-  const AdamOptions options{.lr = lr,
-                            .beta1 = config_.optim.beta1,
-                            .beta2 = config_.optim.beta2,
-                            .eps = config_.optim.eps};
-  adam_update(ctx_, store.value, store.grad, store.adam_m, store.adam_v, updates, skip_, options);
+void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
+                          std::optional<double> decay) {
+  optimizer_update(ctx_, {.value = store.value,
+                          .grad = store.grad,
+                          .m = store.adam_m,
+                          .v = store.adam_v,
+                          .t = updates,
+                          .skip = skip_,
+                          .average = decay ? store.ema : Tensor(),
+                          .lr = lr,
+                          .beta1 = config_.optim.beta1,
+                          .beta2 = config_.optim.beta2,
+                          .eps = config_.optim.eps,
+                          .decay = decay.value_or(0)});
+  if (decay) ema_update(ctx_, store.ema_statistics, store.statistics, *decay, skip_);
 }
 
 void TrainingStep::discriminator_update(const StepInputs& in) {
@@ -94,34 +103,26 @@ void TrainingStep::discriminator_update(const StepInputs& in) {
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
   reduce(model_.d_store, norm_d_);
   increment(ctx_, d_updates_);
-  adam(model_.d_store, d_updates_, config_.optim.d_lr);
+  update(model_.d_store, d_updates_, config_.optim.d_lr);
 }
 
-void TrainingStep::encoder_generator_update(const StepInputs& in) {
+void TrainingStep::encoder_generator_update(const StepInputs& in, int64_t step) {
   eg_terms_.copy_from(model_.encoder_generator_gradients(ctx_, in));
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
   reduce(model_.g_store, norm_g_);
   if (model_.encoder) reduce(model_.e_store, norm_e_);
   increment(ctx_, eg_updates_);
-  adam(model_.g_store, eg_updates_, config_.optim.g_lr);
-  if (model_.encoder) adam(model_.e_store, eg_updates_, config_.optim.e_lr);
+  const double decay = averages(step) ? config_.train.ema_decay : 0.0;
+  update(model_.g_store, eg_updates_, config_.optim.g_lr, decay);
+  if (model_.encoder) update(model_.e_store, eg_updates_, config_.optim.e_lr, decay);
 }
 
 void TrainingStep::discriminator_update(const ImageBatch& batch) {
   discriminator_update(inputs(batch));
 }
 
-void TrainingStep::encoder_generator_update(const ImageBatch& batch) {
-  encoder_generator_update(inputs(batch));
-}
-
-void TrainingStep::update_averages(int64_t step) {
-  const double decay = averages(step) ? config_.train.ema_decay : 0.0;
-  for (ParamStore* store : {&model_.g_store, &model_.e_store}) {
-    if (!store->ema) continue;
-    ema_update(ctx_, store->ema, store->value, decay, skip_);
-    ema_update(ctx_, store->ema_statistics, store->statistics, decay, skip_);
-  }
+void TrainingStep::encoder_generator_update(const ImageBatch& batch, int64_t step) {
+  encoder_generator_update(inputs(batch), step);
 }
 
 void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,
@@ -129,8 +130,7 @@ void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,
   begin();
   for (const ImageBatch& batch : batches.first(batches.size() - 1)) discriminator_update(batch);
   between();
-  encoder_generator_update(batches.back());
-  update_averages(step);
+  encoder_generator_update(batches.back(), step);
 }
 
 StepReport TrainingStep::report() const {

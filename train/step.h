@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "models/bigbigan/bigbigan.h"
@@ -40,13 +41,12 @@ class TrainingStep {
   // Fault injection: the next gradient is NaN.
   void poison_next_gradient() { poison_ = true; }
   void discriminator_update(const ImageBatch& batch);
-  void encoder_generator_update(const ImageBatch& batch);
-  // The moving averages of G and E after step `step` (from 1); before train.ema_start they equal
-  // the live weights.
-  void update_averages(int64_t step);
+  // Also the moving averages of G and E after step `step` (from 1); before train.ema_start they
+  // equal the live weights.
+  void encoder_generator_update(const ImageBatch& batch, int64_t step);
   [[nodiscard]] bool averages(int64_t step) const { return step >= config_.train.ema_start; }
   // A whole step: an update of D for each batch but the last, then `between`, one of E and G with
-  // the last batch, averages.
+  // the last batch.
   void run(
       std::span<const ImageBatch> batches, int64_t step,
       const std::function<void()>& between = [] {});
@@ -55,7 +55,7 @@ class TrainingStep {
   // Latents and encoder noise of a batch, as the updates draw them.
   [[nodiscard]] StepInputs inputs(const ImageBatch& batch) const;
   void discriminator_update(const StepInputs& inputs);
-  void encoder_generator_update(const StepInputs& inputs);
+  void encoder_generator_update(const StepInputs& inputs, int64_t step);
 
   // Numbers of Adam updates done: D's, and G's and E's together. Part of the checkpoint.
   [[nodiscard]] int64_t d_updates() const { return d_updates_.item<int64_t>(); }
@@ -66,7 +66,9 @@ class TrainingStep {
   // Sums gradients over ranks, flags non-finite ones in skip_, updates; `norm` receives the squared
   // norm.
   void reduce(ParamStore& store, const Tensor& squared_norm);
-  void adam(ParamStore& store, const Tensor& updates, double lr);
+  // `decay`: of the store's averages, where it keeps any.
+  void update(ParamStore& store, const Tensor& updates, double lr,
+              std::optional<double> decay = std::nullopt);
 
   const Config& config_;
   BigBiGAN& model_;

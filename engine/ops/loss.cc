@@ -49,4 +49,32 @@ Tensor encoder_generator_loss(const Context& ctx, const PairScores& encoder,
                           generator, global_batch);
 }
 
+Tensor softmax_cross_entropy(const Context& ctx, const Var& logits, const Tensor& labels,
+                             double scale) {
+  const Tensor terms = Tensor::empty(ctx, {kCrossEntropyTermCount}, DType::kF64);
+  const Tensor scratch = Tensor::zeros(ctx, {cross_entropy_scratch_elems(labels.elems())},
+                                       DType::kF64, MemoryTag::kWorkspace);
+  ctx.run([&](const auto& ex) {
+    softmax_cross_entropy(ex, {.logits = logits.view(),
+                               .labels = labels,
+                               .scale = scale,
+                               .terms = terms,
+                               .scratch = scratch});
+  });
+  if (ctx.tape != nullptr) {
+    ctx.tape->record_root("softmax_cross_entropy", std::array{logits},
+                          [logits, labels, scale](Backward& b) {
+                            const GradTarget d = b.grad(0);
+                            b.ctx.run([&](const auto& ex) {
+                              softmax_cross_entropy(ex, {.logits = logits.view(),
+                                                         .labels = labels,
+                                                         .scale = scale,
+                                                         .d_logits = d.view,
+                                                         .accumulate = d.accumulate});
+                            });
+                          });
+  }
+  return terms;
+}
+
 }  // namespace bigbigan

@@ -1,4 +1,5 @@
-// The losses of BigBiGAN (paper section 2). Each records a root: backward() starts there.
+// The losses of BigBiGAN (paper section 2), and that of a linear classifier. Each records a root:
+// backward() starts there.
 //
 // Scores are (N) or (N, 1) per kind; a kind that is switched off is an empty Var. Sums run over
 // this rank's samples and are divided by the global batch, so that losses and gradients of ranks
@@ -7,6 +8,7 @@
 
 #include "engine/core/tape.h"
 #include "kernels/loss/adversarial.h"
+#include "kernels/loss/softmax_cross_entropy.h"
 
 namespace bigbigan {
 
@@ -25,5 +27,11 @@ Tensor discriminator_loss(const Context& ctx, const PairScores& encoder,
 // terms (16).
 Tensor encoder_generator_loss(const Context& ctx, const PairScores& encoder,
                               const PairScores& generator, int64_t global_batch);
+
+// Softmax cross-entropy of logits (N, C) against labels i64 (N), times `scale`: 1 / N for the mean.
+// Returns f64 (kCrossEntropyTermCount); a label outside [0, C) is counted there and has no
+// gradient.
+Tensor softmax_cross_entropy(const Context& ctx, const Var& logits, const Tensor& labels,
+                             double scale);
 
 }  // namespace bigbigan

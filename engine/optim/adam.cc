@@ -1,23 +1,9 @@
 #include "engine/optim/adam.h"
 
-#include "kernels/optim/adam.h"
-
 namespace bigbigan {
 
-void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, const Tensor& m,
-                 const Tensor& v, const Tensor& t, const Tensor& skip, const AdamOptions& o) {
-  ctx.run([&](const auto& ex) {
-    adam_update(ex, {.value = value,
-                     .grad = grad,
-                     .m = m,
-                     .v = v,
-                     .t = t,
-                     .skip = skip,
-                     .lr = o.lr,
-                     .beta1 = o.beta1,
-                     .beta2 = o.beta2,
-                     .eps = o.eps});
-  });
+void optimizer_update(const Context& ctx, const UpdateArgs& args) {
+  ctx.run([&](const auto& ex) { optimizer_update(ex, args); });
 }
 
 void increment(const Context& ctx, const Tensor& t) {

@@ -1,26 +1,19 @@
-// Adam and the moving average of weights, as single passes over flat stores.
+// The update of a flat store, and the moving average of what has no optimiser, as single passes.
 #pragma once
 
 #include "engine/core/tensor.h"
+#include "kernels/optim/adam.h"
 
 namespace bigbigan {
 
-struct AdamOptions {
-  double lr = 2e-4, beta1 = 0.0, beta2 = 0.999, eps = 1e-8;
-};
-
-// One update over flat vectors of equal length, f32 or f64:
-//   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
-//   w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
-// `t` i64 (1) is the number of this update, from 1. Where `skip` i32 (1) is non-zero nothing
+// Adam, the moving average and the bf16 copy: see UpdateArgs. Where its `skip` is non-zero nothing
 // changes.
-void adam_update(const Context& ctx, const Tensor& value, const Tensor& grad, const Tensor& m,
-                 const Tensor& v, const Tensor& t, const Tensor& skip, const AdamOptions& options);
+void optimizer_update(const Context& ctx, const UpdateArgs& args);
 
 // t i64 (1) := t + 1
 void increment(const Context& ctx, const Tensor& t);
 
-// average = decay * average + (1 - decay) * value; decay = 0 copies. Skipped like adam_update.
+// average = decay * average + (1 - decay) * value; decay = 0 copies. Skipped like optimizer_update.
 void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, double decay,
                 const Tensor& skip);
 

@@ -3,28 +3,39 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/optim/adam_shapes.h"
 
 namespace bigbigan {
 namespace {
 
 bool skipped(ConstView skip) { return *skip.as<int32_t>() != 0; }
 
+template <class T>
+struct Average {
+  T keep, take;
+
+  explicit Average(double decay) : keep(T(decay)), take(T(1 - decay)) {}
+  void update(T* average, const T* value, int64_t begin, int64_t end) const {
+    for (int64_t i = begin; i < end; ++i) average[i] = keep * average[i] + take * value[i];
+  }
+};
+
 }  // namespace
 
-void adam_update(const CpuExec& ex, const AdamArgs& a) {
+void optimizer_update(const CpuExec& ex, const UpdateArgs& a) {
   const Observed observed(ex);
-  check(a.grad.elems() == a.value.elems() && a.m.elems() == a.value.elems() &&
-            a.v.elems() == a.value.elems(),
-        "adam: {} values, {} gradients, {} and {} moments", a.value.elems(), a.grad.elems(),
-        a.m.elems(), a.v.elems());
+  check_update(a);
   if (skipped(a.skip)) return;
   const auto t = static_cast<double>(*a.t.as<int64_t>());
-  dispatch_real("adam", a.value.dtype, [&]<class T>(TypeTag<T>) {
+  dispatch_real("optimizer_update", a.value.dtype, [&]<class T>(TypeTag<T>) {
     const T beta1 = T(a.beta1), beta2 = T(a.beta2), eps = T(a.eps);
     const T keep1 = T(1 - a.beta1), keep2 = T(1 - a.beta2);
     const T rate = T(a.lr / (1 - std::pow(a.beta1, t)));
     const T correction = T(1 / (1 - std::pow(a.beta2, t)));
+    const Average<T> rule(a.decay);
     T *w = a.value.as<T>(), *m = a.m.as<T>(), *v = a.v.as<T>();
+    T* average = a.average ? a.average.as<T>() : nullptr;
+    bf16* packed = a.packed ? a.packed.as<bf16>() : nullptr;
     const T* g = a.grad.as<T>();
     ex.for_range(a.value.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -32,6 +43,9 @@ void adam_update(const CpuExec& ex, const AdamArgs& a) {
         v[i] = beta2 * v[i] + keep2 * (g[i] * g[i]);
         w[i] -= rate * m[i] / (std::sqrt(v[i] * correction) + eps);
       }
+      if (average != nullptr) rule.update(average, w, begin, end);
+      if (packed == nullptr) return;
+      for (int64_t i = begin; i < end; ++i) packed[i] = bf16(static_cast<float>(w[i]));
     });
   });
 }
@@ -43,16 +57,14 @@ void increment(const CpuExec& ex, View t) {
 
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
   const Observed observed(ex);
-  check(average.elems() == value.elems(), "ema: {} averages of {} values", average.elems(),
-        value.elems());
+  check_ema(average, value);
   if (skipped(skip)) return;
-  dispatch_real("ema", value.dtype, [&]<class T>(TypeTag<T>) {
-    const T keep = T(decay), take = T(1 - decay);
+  dispatch_real("ema_update", value.dtype, [&]<class T>(TypeTag<T>) {
+    const Average<T> rule(decay);
     T* out = average.as<T>();
     const T* in = value.as<T>();
-    ex.for_range(value.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] = keep * out[i] + take * in[i];
-    });
+    ex.for_range(value.elems(), kElementGrain,
+                 [&](int64_t begin, int64_t end) { rule.update(out, in, begin, end); });
   });
 }
 

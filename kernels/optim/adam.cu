@@ -3,29 +3,46 @@
 
 #include "kernels/common/pack.cuh"
 #include "kernels/common/reduce.cuh"
-#include "kernels/optim/adam.h"
+#include "kernels/optim/adam_shapes.h"
 
 namespace bigbigan {
 namespace {
 
 constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at any register count
-// Of adam_update: blocks that are resident together, since each starts with a costly power.
-constexpr int kBlocksPerSm = 8;
+// Of optimizer_update: blocks that are resident together, since each starts with a costly power.
+constexpr int kBlocksPerSm = 4;
 // Blocks of the first pass of a sum: one wave on a large device, and no more than one block of the
 // second pass adds up at once.
 constexpr int64_t kMaxPartials = 1024;
 constexpr int kLastThreads = 1024;  // one block: as many loads in flight as it can have
 constexpr int kElems = kPackElems<float>;
+constexpr int kUpdateElems = kPackElems<bf16>;  // f32 beside bf16
 
 struct Adam {
   double lr, beta1, beta2;
   float eps;
 };
+struct Average {
+  float keep, take;
 
-// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= rate m / (sqrt(v correction) + eps)
-__global__ void adam_kernel(const float* __restrict__ g, int64_t n, Adam adam,
-                            const int64_t* __restrict__ t, const int32_t* __restrict__ skip,
-                            float* __restrict__ w, float* __restrict__ m, float* __restrict__ v) {
+  // Contracted by hand, so that all kernels round alike.
+  __device__ float operator()(float average, float value) const {
+    return fmaf(take, value, keep * average);
+  }
+};
+
+struct Update {
+  const float* g;
+  float *w, *m, *v;
+  float* average;  // or null
+  bf16* packed;    // or null
+};
+
+// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= rate m / (sqrt(v correction) + eps);
+// average = keep average + take w;  packed = w
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    optimizer_kernel(const Update to, int64_t n, Adam adam, Average rule,
+                     const int64_t* __restrict__ t, const int32_t* __restrict__ skip) {
   GPU_SHARED(float, factors, [2]);  // rate, correction
   if (*skip != 0) return;           // all blocks, whole
   // In f64 as on the CPU: 1 - b2^t has lost its digits in f32 while t is small.
@@ -38,34 +55,39 @@ __global__ void adam_kernel(const float* __restrict__ g, int64_t n, Adam adam,
   const float rate = factors[0], correction = factors[1];
   const float beta1 = static_cast<float>(adam.beta1), keep1 = static_cast<float>(1 - adam.beta1);
   const float beta2 = static_cast<float>(adam.beta2), keep2 = static_cast<float>(1 - adam.beta2);
-  for_each_pack<kElems>(n, all_aligned(g, w, m, v), [&](auto width, int64_t i) {
-    float gradient[width], value[width], first[width], second[width];
-    load(g + i, gradient);
-    load(w + i, value);
-    load(m + i, first);
-    load(v + i, second);
+  const bool aligned = all_aligned(to.g, to.w, to.m, to.v, to.average, to.packed);
+  for_each_pack<kUpdateElems>(n, aligned, [&](auto width, int64_t i) {
+    float gradient[width], value[width], first[width], second[width], average[width] = {};
+    load(to.g + i, gradient);
+    load(to.w + i, value);
+    load(to.m + i, first);
+    load(to.v + i, second);
+    if (to.average != nullptr) load(to.average + i, average);
     for (int k = 0; k < width; ++k) {
       first[k] = beta1 * first[k] + keep1 * gradient[k];
       second[k] = beta2 * second[k] + keep2 * (gradient[k] * gradient[k]);
       value[k] -= rate * first[k] / (sqrtf(second[k] * correction) + adam.eps);
     }
-    store(m + i, first);
-    store(v + i, second);
-    store(w + i, value);
+    store(to.m + i, first);
+    store(to.v + i, second);
+    store(to.w + i, value);
+    if (to.packed != nullptr) store(to.packed + i, value);
+    if (to.average == nullptr) return;
+    for (int k = 0; k < width; ++k) average[k] = rule(average[k], value[k]);
+    store(to.average + i, average);
   });
 }
 
 __global__ void increment_kernel(int64_t* t) { ++*t; }
 
-// average = keep average + take value
-__global__ void ema_kernel(const float* __restrict__ value, int64_t n, float keep, float take,
+__global__ void ema_kernel(const float* __restrict__ value, int64_t n, Average rule,
                            const int32_t* __restrict__ skip, float* average) {
   if (*skip != 0) return;
   for_each_pack<kElems>(n, all_aligned(value, average), [&](auto width, int64_t i) {
     float in[width], out[width];
     load(value + i, in);
     load(average + i, out);
-    for (int k = 0; k < width; ++k) out[k] = keep * out[k] + take * in[k];
+    for (int k = 0; k < width; ++k) out[k] = rule(out[k], in[k]);
     store(average + i, out);
   });
 }
@@ -91,19 +113,27 @@ __global__ void squares_end_kernel(const double* __restrict__ partial, int64_t c
   if (!(total < INFINITY)) *skip = 1;  // NaN too
 }
 
+Average average_of(double decay) {
+  return {static_cast<float>(decay), static_cast<float>(1 - decay)};
+}
+
 }  // namespace
 
-void adam_update(const CudaExec& ex, const AdamArgs& a) {
+void optimizer_update(const CudaExec& ex, const UpdateArgs& a) {
   const Observed observed(ex);
+  check_update(a);
   const int64_t n = a.value.elems();
-  check(a.grad.elems() == n && a.m.elems() == n && a.v.elems() == n,
-        "adam: {} values, {} gradients, {} and {} moments", n, a.grad.elems(), a.m.elems(),
-        a.v.elems());
-  const int64_t blocks = std::min(pack_blocks<kElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
+  const int64_t blocks =
+      std::min(pack_blocks<kUpdateElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
   const Adam adam{a.lr, a.beta1, a.beta2, static_cast<float>(a.eps)};
-  launch(adam_kernel, blocks, kThreads, 0, ex.stream, a.grad.as<float>(), n, adam,
-         a.t.as<int64_t>(), a.skip.as<int32_t>(), a.value.as<float>(), a.m.as<float>(),
-         a.v.as<float>());
+  const Update to{.g = a.grad.as<float>(),
+                  .w = a.value.as<float>(),
+                  .m = a.m.as<float>(),
+                  .v = a.v.as<float>(),
+                  .average = a.average ? a.average.as<float>() : nullptr,
+                  .packed = a.packed ? a.packed.as<bf16>() : nullptr};
+  launch(optimizer_kernel, blocks, kThreads, 0, ex.stream, to, n, adam, average_of(a.decay),
+         a.t.as<int64_t>(), a.skip.as<int32_t>());
 }
 
 void increment(const CudaExec& ex, View t) {
@@ -113,11 +143,10 @@ void increment(const CudaExec& ex, View t) {
 
 void ema_update(const CudaExec& ex, View average, ConstView value, double decay, ConstView skip) {
   const Observed observed(ex);
+  check_ema(average, value);
   const int64_t n = value.elems();
-  check(average.elems() == n, "ema: {} averages of {} values", average.elems(), n);
   launch(ema_kernel, pack_blocks<kElems>(n, kThreads), kThreads, 0, ex.stream, value.as<float>(), n,
-         static_cast<float>(decay), static_cast<float>(1 - decay), skip.as<int32_t>(),
-         average.as<float>());
+         average_of(decay), skip.as<int32_t>(), average.as<float>());
 }
 
 void sum_of_squares(const CudaExec& ex, ConstView x, View sum, View skip, View scratch) {

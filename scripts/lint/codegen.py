@@ -26,7 +26,6 @@ TILED = {"forward_kernel": 128, "backward_query_kernel": 128, "backward_key_kern
 # Kernels that run over a whole tensor in packs and end with a tail of single elements: at least so many (loads, stores)
 # of 16 bytes.
 LOOPS = {
-    "adam_kernel": (4, 3),
     "add_kernel": (2, 1),
     "add_scaled_backward_b_kernel": (2, 1),
     "add_scaled_kernel": (2, 1),
@@ -40,6 +39,7 @@ LOOPS = {
     "gradient_kernel": (9, 3),
     "map_backward_kernel": (3, 1),
     "map_kernel": (2, 1),
+    "optimizer_kernel": (10, 9),
     "rows_kernel": (15, 0),
     "scale_kernel": (5, 5),
     "squares_kernel": (1, 0),
@@ -56,6 +56,7 @@ PACKED = {
     "box_kernel": set(),
     "chunk_sums_kernel": {("st", 8)},  # f64 sums
     "copy_features_kernel": set(),
+    "cross_entropy_kernel": {("ld", 2), ("ld", 4), ("ld", 8), ("st", 4), ("st", 8)},  # label, its logit, terms
     "embedding_backward_kernel": {("ld", 4)},  # labels
     "embedding_kernel": {("ld", 4)},  # labels
     "fill_kernel": {("ld", 8)},  # the first sample's number

@@ -113,7 +113,7 @@ TEST_CASE("a step's convolutions and products are run again alone") {
     }
     CHECK(alone.rows().size() == 4);  // three passes of convolutions, and gemm
     for (const char* launcher : {"conv2d_wgrad", "batch_norm_apply", "spectral_norm_forward",
-                                 "adam_update", "random_normal", "ema_update"}) {
+                                 "optimizer_update", "random_normal", "ema_update"}) {
       INFO(launcher);
       CHECK(step.rows().count(launcher) == 1);
     }

@@ -41,6 +41,9 @@ OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iteratio
 
 OpCase pool_case(const std::string& op, const Shape& x);
 OpCase add_upsampled_case(const Shape& small);
+// Logits of standard deviation `scale`: if they are far apart they must not overflow. One label in
+// seven is no class.
+OpCase cross_entropy_case(int64_t rows, int64_t classes, double scale);
 OpCase reparametrize_case(int64_t n, int64_t width);
 
 }  // namespace bigbigan

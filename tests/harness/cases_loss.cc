@@ -52,6 +52,25 @@ OpCase loss_case(const LossSpec& s) {
 
 }  // namespace
 
+OpCase cross_entropy_case(int64_t rows, int64_t classes, double scale) {
+  OpCase c{.name = fmt::format("softmax_cross_entropy/rows:{}/classes:{}/scale:{}", rows, classes,
+                               scale),
+           .inputs = {{.name = "logits", .shape = {rows, classes}, .scale = scale}},
+           .run = {},
+           .length = std::max<int64_t>(1, classes),
+           .slack = std::max(1.0, scale),  // exp turns the rounding of its argument into a factor
+           .is_loss = true};
+  c.run = [rows, classes](const Context& ctx, Inputs v) {
+    std::vector<int64_t> labels(rows);
+    for (int64_t i = 0; i < rows; ++i)
+      labels[i] = i % 7 == 5 ? classes : i * i % std::max<int64_t>(1, classes);
+    const Tensor on_device = Tensor::from_host(ctx, {rows}, DType::kI64, labels.data());
+    return Outputs{softmax_cross_entropy(ctx, v[0], on_device,
+                                         1 / static_cast<double>(std::max<int64_t>(1, rows)))};
+  };
+  return c;
+}
+
 std::vector<OpCase> loss_cases() {
   std::vector<OpCase> cases;
   for (const auto& [op, function] : std::vector<std::pair<const char*, LossFunction>>{
@@ -68,6 +87,11 @@ std::vector<OpCase> loss_cases() {
       cases.push_back(loss_case(s));
     }
   }
+  for (const auto& [rows, classes] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {3, 2}, {31, 10}, {33, 31}, {5, 257}, {0, 10}, {70, 8}}) {
+    cases.push_back(cross_entropy_case(rows, classes, 1.5));
+  }
+  cases.push_back(cross_entropy_case(9, 33, 40));
   return cases;
 }
 

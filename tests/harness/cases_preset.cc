@@ -1,5 +1,5 @@
 // What the networks of fmnist-32-tiny run at batch 64: G 64-32-16-8, F 8-16-32-64, E 16-32-64-128,
-// MLPs 128.
+// MLPs 128. And what measures its features.
 #include "engine/ops/elementwise.h"
 #include "tests/harness/builders.h"
 
@@ -79,11 +79,14 @@ std::vector<OpCase> encoder_cases() {
   return cases;
 }
 
+// The linear probe of 1000 classes, a block of its rows.
+std::vector<OpCase> probe_cases() { return {cross_entropy_case(4096, 1000, 1.5)}; }
+
 }  // namespace
 
 std::vector<OpCase> preset_cases() {
   std::vector<OpCase> cases;
-  for (const auto network : {generator_cases, discriminator_cases, encoder_cases}) {
+  for (const auto network : {generator_cases, discriminator_cases, encoder_cases, probe_cases}) {
     for (OpCase& c : network()) cases.push_back(std::move(c));
   }
   return cases;

@@ -84,3 +84,25 @@ TEST_CASE("losses: an empty global batch is refused") {
   Scores s;
   CHECK_THROWS_AS(discriminator_loss(s.ctx, s.encoder(), s.generator(), 0), Error);
 }
+
+// By hand: log(e^1 + e^2 + e^3) - 3 for the first row, no loss for the second, whose label is none.
+TEST_CASE("softmax cross-entropy: terms and gradient of two rows") {
+  Scores s;
+  const Tensor logits =
+      tensor_of(s.ctx, {2, 3}, DType::kF64, std::vector<double>{1, 2, 3, 9, 8, 7});
+  const int64_t labels[] = {2, 3};
+  Tape tape;
+  const Var x = tape.input(logits);
+  const Tensor terms = softmax_cross_entropy(
+      s.ctx.with_tape(&tape), x, Tensor::from_host(s.ctx, {2}, DType::kI64, labels), 0.5);
+  const double sum = std::exp(1) + std::exp(2) + std::exp(3);
+  CHECK(read(terms)[kCrossEntropyLoss] == Approx((std::log(sum) - 3) / 2));
+  CHECK(read(terms)[kCrossEntropyCorrect] == 1);
+  CHECK(read(terms)[kCrossEntropyInvalid] == 1);
+  tape.backward(s.ctx);
+  const std::vector<double> d = read(tape.gradient(x));
+  for (int c = 0; c < 3; ++c) {
+    CHECK(d[c] == Approx((std::exp(c + 1) / sum - (c == 2 ? 1 : 0)) / 2));
+    CHECK(d[3 + c] == 0);
+  }
+}

@@ -25,7 +25,7 @@ struct Optimiser {
   ThreadPool pool{2};
   HostAllocator allocator;
   Context ctx;
-  Tensor value, grad, m, v, t, skip;
+  Tensor value, grad, m, v, average, packed, t, skip;
 
   explicit Optimiser(DType dtype)
       : ctx{.exec = CpuExec{&pool}, .allocator = &allocator, .dtype = dtype},
@@ -33,12 +33,23 @@ struct Optimiser {
         grad(tensor_of(ctx, {kElems}, dtype, wave(1.3, 0.1))),
         m(Tensor::zeros(ctx, {kElems}, dtype)),
         v(Tensor::zeros(ctx, {kElems}, dtype)),
+        average(tensor_of(ctx, {kElems}, dtype, wave(0.3))),
+        packed(Tensor::zeros(ctx, {kElems}, DType::kBF16)),
         t(Tensor::zeros(ctx, {1}, DType::kI64)),
         skip(Tensor::zeros(ctx, {1}, DType::kI32)) {}
 
-  void update(const AdamOptions& options) {
+  // `options`: the numbers among the arguments.
+  void update(UpdateArgs options) {
     ++*t.as<int64_t>();
-    adam_update(ctx, value, grad, m, v, t, skip, options);
+    options.value = value;
+    options.grad = grad;
+    options.m = m;
+    options.v = v;
+    options.t = t;
+    options.skip = skip;
+    options.average = average;
+    options.packed = packed;
+    optimizer_update(ctx, options);
   }
 };
 
@@ -47,7 +58,7 @@ struct Optimiser {
 // With a constant gradient g both corrected moments are g and g^2: each update moves by lr g / (|g|
 // + eps).
 TEST_CASE("adam: a constant gradient moves by the learning rate") {
-  const AdamOptions options{.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-4};
+  const UpdateArgs options{.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-4};
   for (const DType dtype : {DType::kF64, DType::kF32}) {
     Optimiser o(dtype);
     const std::vector<double> start = read(o.value), g = read(o.grad);
@@ -64,11 +75,11 @@ TEST_CASE("adam: a constant gradient moves by the learning rate") {
   }
 }
 
-// Kingma & Ba, algorithm 1, one element at a time.
-TEST_CASE("adam: changing gradients against the algorithm") {
-  const AdamOptions o{.lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8};
+// Kingma & Ba, algorithm 1, one element at a time; then the average of its results.
+TEST_CASE("optimizer update: changing gradients against the algorithm") {
+  const UpdateArgs o{.lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .decay = 0.75};
   Optimiser found(DType::kF64);
-  std::vector<double> w = read(found.value), m(kElems), v(kElems);
+  std::vector<double> w = read(found.value), m(kElems), v(kElems), average = read(found.average);
   for (int t = 1; t <= 5; ++t) {
     const std::vector<double> g = wave(0.1 * t, 0.01 * t);
     write(found.grad, g);
@@ -79,29 +90,35 @@ TEST_CASE("adam: changing gradients against the algorithm") {
       const double m_hat = m[i] / (1 - std::pow(o.beta1, t)),
                    v_hat = v[i] / (1 - std::pow(o.beta2, t));
       w[i] -= o.lr * m_hat / (std::sqrt(v_hat) + o.eps);
+      average[i] = o.decay * average[i] + (1 - o.decay) * w[i];
     }
   }
-  const std::vector<double> result = read(found.value);
-  double worst = 0;
-  for (int64_t i = 0; i < kElems; ++i) worst = std::max(worst, std::abs(result[i] - w[i]));
+  const std::vector<double> value = read(found.value), mean = read(found.average);
+  const std::vector<double> packed = read(found.packed);
+  double worst = 0, worst_packed = 0;
+  for (int64_t i = 0; i < kElems; ++i) {
+    worst = std::max({worst, std::abs(value[i] - w[i]), std::abs(mean[i] - average[i])});
+    worst_packed = std::max(worst_packed, std::abs(packed[i] / value[i] - 1));
+  }
   CHECK(worst <= 1e-15);
+  CHECK(worst_packed <= 0x1p-8);
 }
 
-TEST_CASE("adam and averages: nothing changes in a skipped step") {
+TEST_CASE("optimizer update: nothing changes in a skipped step") {
+  const UpdateArgs options{.lr = 1e-3, .beta2 = 0.9, .eps = 1e-4, .decay = 0.9};
   Optimiser o(DType::kF32);
-  o.update({});
-  const Tensor average = tensor_of(o.ctx, {kElems}, DType::kF32, wave(0.3));
+  o.update(options);
   const auto state = [&] {
-    return std::vector<std::vector<double>>{read(o.value), read(o.m), read(o.v), read(average)};
+    return std::vector{read(o.value), read(o.m), read(o.v), read(o.average), read(o.packed)};
   };
   const auto before = state();
   *o.skip.as<int32_t>() = 1;
   write(o.grad, std::vector<double>(kElems, std::numeric_limits<double>::quiet_NaN()));
-  o.update({});
-  ema_update(o.ctx, average, o.value, 0.9, o.skip);
+  o.update(options);
+  ema_update(o.ctx, o.average, o.value, 0.9, o.skip);
   CHECK(state() == before);
   *o.skip.as<int32_t>() = 0;
-  ema_update(o.ctx, average, o.value, 0.9, o.skip);
+  ema_update(o.ctx, o.average, o.value, 0.9, o.skip);
   CHECK(state() != before);
 }
 

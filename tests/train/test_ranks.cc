@@ -42,8 +42,7 @@ struct Rank {
       };
       step.begin();
       step.discriminator_update(batch(0));
-      step.encoder_generator_update(batch(1));
-      step.update_averages(s + 1);
+      step.encoder_generator_update(batch(1), s + 1);
       reports.push_back(step.report());
     }
   }
