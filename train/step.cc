@@ -15,14 +15,8 @@
 namespace bigbigan {
 namespace {
 
-std::vector<double> on_host(const Tensor& t) {
-  std::vector<double> values;
-  dispatch_real("report", t.dtype(), [&]<class T>(TypeTag<T>) {
-    const std::vector<T> read = t.to_vector<T>();
-    values.assign(read.begin(), read.end());
-  });
-  return values;
-}
+constexpr int64_t kPartAlignment = 64;
+constexpr int64_t kMaxReportBytes = 1024;
 
 Tensor scalar_i64(const Context& ctx, int64_t value) {
   return Tensor::from_host(ctx, {1}, DType::kI64, &value);
@@ -39,15 +33,23 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
     : config_(config),
       model_(model),
       ctx_(ctx),
-      skip_(Tensor::zeros(ctx, {1}, DType::kI32, MemoryTag::kOptimizer)),
-      d_updates_(scalar_i64(ctx, 0)),
-      eg_updates_(scalar_i64(ctx, 0)),
-      norm_g_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      norm_e_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      norm_d_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      d_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)),
-      eg_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)) {
+      report_(Tensor::zeros(ctx, {kMaxReportBytes}, DType::kU8, MemoryTag::kOptimizer)),
+      readback_(ctx.allocator->memory().readback(kMaxReportBytes)),
+      skip_(next_part({1}, DType::kI32)),
+      d_updates_(next_part({1}, DType::kI64)),
+      eg_updates_(next_part({1}, DType::kI64)),
+      norm_g_(next_part({1}, ctx.dtype)),
+      norm_e_(next_part({1}, ctx.dtype)),
+      norm_d_(next_part({1}, ctx.dtype)),
+      d_terms_(next_part({kLossTermCount}, ctx.dtype)),
+      eg_terms_(next_part({kLossTermCount}, ctx.dtype)) {
   check(ctx.tape == nullptr, "training step: the context has a tape");
+}
+
+Tensor TrainingStep::next_part(const Shape& shape, DType dtype) {
+  const Tensor part = report_.part(report_bytes_, shape, dtype);
+  report_bytes_ += (part.view().bytes() + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+  return part;
 }
 
 void TrainingStep::set_updates(int64_t d, int64_t eg) {
@@ -133,16 +135,32 @@ void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,
   encoder_generator_update(batches.back(), step);
 }
 
-StepReport TrainingStep::report() const {
-  StepReport r;
-  for (const auto& [terms, values] : {std::pair(&d_terms_, &r.d), std::pair(&eg_terms_, &r.eg)}) {
-    std::ranges::copy(on_host(*terms), values->begin());
-  }
-  r.grad_norm_g = std::sqrt(on_host(norm_g_)[0]);
-  r.grad_norm_e = std::sqrt(on_host(norm_e_)[0]);
-  r.grad_norm_d = std::sqrt(on_host(norm_d_)[0]);
-  r.skipped = skip_.item<int32_t>() != 0;
-  return r;
+StepReport TrainingStep::receive_report() {
+  const std::byte* const host = readback_->wait();
+  // A part as it lies on the host.
+  const auto copy_of = [&](const Tensor& part) {
+    View view = part.view();
+    const auto offset = static_cast<const std::byte*>(view.data) -
+                        static_cast<const std::byte*>(report_.view().data);
+    view.data = const_cast<std::byte*>(host + offset);
+    return view;
+  };
+  const auto reals = [&](const Tensor& part) {
+    std::array<double, kLossTermCount> values{};
+    const View view = copy_of(part);
+    dispatch_real("report", view.dtype, [&]<class T>(TypeTag<T>) {
+      std::copy_n(view.as<T>(), view.shape.elems(), values.begin());
+    });
+    return values;
+  };
+  return {.d = reals(d_terms_),
+          .eg = reals(eg_terms_),
+          .grad_norm_g = std::sqrt(reals(norm_g_)[0]),
+          .grad_norm_e = std::sqrt(reals(norm_e_)[0]),
+          .grad_norm_d = std::sqrt(reals(norm_d_)[0]),
+          .skipped = *copy_of(skip_).as<int32_t>() != 0,
+          .d_updates = *copy_of(d_updates_).as<int64_t>(),
+          .eg_updates = *copy_of(eg_updates_).as<int64_t>()};
 }
 
 }  // namespace bigbigan

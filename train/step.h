@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -27,6 +28,8 @@ struct StepReport {
   std::array<double, kLossTermCount> d{}, eg{};  // loss terms: last D update, EG update
   double grad_norm_g = 0, grad_norm_e = 0, grad_norm_d = 0;
   bool skipped = false;  // a loss or gradient was not finite: the updates from there on did nothing
+  // Numbers of Adam updates done so far: D's, and G's and E's together. Part of the checkpoint.
+  int64_t d_updates = 0, eg_updates = 0;
 };
 
 class TrainingStep {
@@ -35,8 +38,7 @@ class TrainingStep {
   // training.
   TrainingStep(const Config& config, BigBiGAN& model, const Context& ctx);
 
-  // Resets the non-finite flag. Nothing between begin() and report() reads device memory on the
-  // host.
+  // Resets the non-finite flag. Nothing in a step reads device memory on the host.
   void begin();
   // Fault injection: the next gradient is NaN.
   void poison_next_gradient() { poison_ = true; }
@@ -50,16 +52,22 @@ class TrainingStep {
   void run(
       std::span<const ImageBatch> batches, int64_t step,
       const std::function<void()>& between = [] {});
-  [[nodiscard]] StepReport report() const;
+  // Note [One read per step]: all that a step reports lies in one small buffer on the device, which
+  // one copy brings to the host. send_report() starts the copy behind the launches so far;
+  // receive_report() waits for the oldest that was sent. Two may be under way, so that a step is
+  // launched while the device still computes the one before.
+  void send_report() { readback_->start(report_.view().data); }
+  [[nodiscard]] StepReport receive_report();
+  [[nodiscard]] StepReport report() {
+    send_report();
+    return receive_report();
+  }
 
   // Latents and encoder noise of a batch, as the updates draw them.
   [[nodiscard]] StepInputs inputs(const ImageBatch& batch) const;
   void discriminator_update(const StepInputs& inputs);
   void encoder_generator_update(const StepInputs& inputs, int64_t step);
 
-  // Numbers of Adam updates done: D's, and G's and E's together. Part of the checkpoint.
-  [[nodiscard]] int64_t d_updates() const { return d_updates_.item<int64_t>(); }
-  [[nodiscard]] int64_t eg_updates() const { return eg_updates_.item<int64_t>(); }
   void set_updates(int64_t d, int64_t eg);
 
  private:
@@ -69,10 +77,15 @@ class TrainingStep {
   // `decay`: of the store's averages, where it keeps any.
   void update(ParamStore& store, const Tensor& updates, double lr,
               std::optional<double> decay = std::nullopt);
+  // The next part of the report's buffer.
+  Tensor next_part(const Shape& shape, DType dtype);
 
   const Config& config_;
   BigBiGAN& model_;
   Context ctx_;
+  Tensor report_;  // bytes; the tensors below are its parts
+  int64_t report_bytes_ = 0;
+  std::unique_ptr<Readback> readback_;
   Tensor skip_;                      // i32 (1)
   Tensor d_updates_, eg_updates_;    // i64 (1)
   Tensor norm_g_, norm_e_, norm_d_;  // (1)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "engine/io/hasher.h"
 #include "engine/ops/image.h"
@@ -179,53 +180,77 @@ ImageBatch Trainer::next_batch() {
                      batch);
 }
 
-void Trainer::train_step() {
-  const auto start = monotonic_seconds();
-  const int64_t this_step = state_.step + 1;
-  ranks_.begin_step(this_step, last_step_seconds_);
-  fault_.strike(this_step, 1);
-  fault_.maybe_fill_disk(this_step);
-  if (fault_.flips_bit(this_step)) flip_bit(model_.g_store.value);
-  if (fault_.makes_nan(this_step)) step_->poison_next_gradient();
+void Trainer::launch_step(int64_t number) {
+  fault_.strike(number, 1);
+  fault_.maybe_fill_disk(number);
+  if (fault_.flips_bit(number)) flip_bit(model_.g_store.value);
+  if (fault_.makes_nan(number)) step_->poison_next_gradient();
   std::vector<ImageBatch> batches;
   for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
-  if (captured_ != nullptr && !fault_.makes_nan(this_step)) {
-    captured_->run(batches, this_step);
+  if (captured_ != nullptr && !fault_.makes_nan(number)) {
+    captured_->run(batches, number);
   } else {
-    step_->run(batches, this_step, [&] { fault_.strike(this_step, 2); });
+    step_->run(batches, number, [&] { fault_.strike(number, 2); });
   }
-  state_.step = this_step;
-  const StepReport report = step_->report();
-  state_.d_updates = step_->d_updates();
-  state_.eg_updates = step_->eg_updates();
-  state_.bad_in_row = report.skipped ? state_.bad_in_row + 1 : 0;
-  state_.skipped_steps += report.skipped ? 1 : 0;
-  const double seconds = last_step_seconds_ = monotonic_seconds() - start;
-  state_.elapsed_seconds += seconds;
-  step_seconds_ += seconds;
-  if (state_.step % config_.ranks.compare_every_steps == 0) {
+  step_->send_report();
+}
+
+// The report of the step before is read while the device computes this one.
+void Trainer::train_step() {
+  const double start = timed_until_ = monotonic_seconds();
+  ranks_.begin_step(state_.step + 1, last_step_seconds_);
+  launch_step(state_.step + 1);
+  settle();
+  ++state_.step;
+  unread_ = {state_.step, state_.consumed_samples};
+  if (is_report_due()) settle();
+  if (due(config_.ranks.compare_every_steps)) {
     ranks_.compare_replicas(model_.stores(), state_.step);
   }
-  if (ranks_.is_root() && (state_.step % config_.log.every_steps == 0 || report.skipped)) {
-    log(report);
+  add_time();
+  last_step_seconds_ = timed_until_ - start;
+}
+
+void Trainer::add_time() {
+  const double now = monotonic_seconds(), seconds = now - timed_until_;
+  state_.elapsed_seconds += seconds;
+  step_seconds_ += seconds;
+  timed_until_ = now;
+}
+
+bool Trainer::is_report_due() const {
+  return due(config_.log.every_steps) || due(config_.sample.every_steps) ||
+         due(config_.checkpoint.every_steps) || finished();
+}
+
+void Trainer::read_report() {
+  const LaunchedStep step = *std::exchange(unread_, std::nullopt);
+  const StepReport report = step_->receive_report();
+  add_time();
+  state_.d_updates = report.d_updates;
+  state_.eg_updates = report.eg_updates;
+  state_.bad_in_row = report.skipped ? state_.bad_in_row + 1 : 0;
+  state_.skipped_steps += report.skipped ? 1 : 0;
+  if (ranks_.is_root() && (step.number % config_.log.every_steps == 0 || report.skipped)) {
+    log(step, report);
   }
   if (state_.bad_in_row >= config_.train.max_bad_steps) {
     fail(ExitCode::kNumerical,
          "step {}: NaN or Inf in a loss or gradient {} steps in a row; the last checkpoint is "
          "untouched. "
          "Lower the learning rates, or resume with another train.seed",
-         state_.step, state_.bad_in_row);
+         step.number, state_.bad_in_row);
   }
 }
 
-void Trainer::log(const StepReport& r) {
-  const auto steps = static_cast<double>(std::max<int64_t>(1, state_.step - logged_step_));
+void Trainer::log(const LaunchedStep& step, const StepReport& r) {
+  const auto steps = static_cast<double>(std::max<int64_t>(1, step.number - logged_step_));
   const double ms = 1e3 * step_seconds_ / steps;
   const double img_per_s = static_cast<double>(config_.train.batch) * 1e3 / ms;
   int64_t memory_bytes = device_.allocator().ledger().peak_total;
   if (step_pool_) memory_bytes += step_pool_->ledger().peak_total;
-  const FlatJson line = {{"step", state_.step},
-                         {"images", state_.consumed_samples},
+  const FlatJson line = {{"step", step.number},
+                         {"images", step.consumed_samples},
                          {"elapsed_s", state_.elapsed_seconds},
                          {"img_per_s", img_per_s},
                          {"ms_per_step", ms},
@@ -252,18 +277,18 @@ void Trainer::log(const StepReport& r) {
   stats_->write(line);
   for (const auto& [key, value] : line) {
     if (const auto* number = std::get_if<double>(&value))
-      board_->scalar(key, state_.step, *number, unix_seconds());
+      board_->scalar(key, step.number, *number, unix_seconds());
   }
-  double left = static_cast<double>(config_.train.steps - state_.step) * ms / 1e3;
+  double left = static_cast<double>(config_.train.steps - step.number) * ms / 1e3;
   if (config_.train.minutes > 0)
     left = std::min(left, config_.train.minutes * 60 - state_.elapsed_seconds);
   progress_.update(fmt::format(
       "step {}/{} kimg {:.1f} D {:.3f} EG {:.3f} |g| {:.2f} img/s {:.0f} mem {:.2f} GiB eta {}{}",
-      state_.step, config_.train.steps, static_cast<double>(state_.consumed_samples) / 1e3,
+      step.number, config_.train.steps, static_cast<double>(step.consumed_samples) / 1e3,
       r.d[kLossTotal], r.eg[kLossTotal], r.grad_norm_g, img_per_s,
       static_cast<double>(memory_bytes) / (1 << 30), format_duration(left),
       r.skipped ? " SKIPPED (NaN or Inf)" : ""));
-  logged_step_ = state_.step;
+  logged_step_ = step.number;
   step_seconds_ = data_wait_seconds_ = 0;
 }
 
@@ -300,6 +325,7 @@ void Trainer::draw_grids_here() {
 }
 
 void Trainer::save() {
+  settle();
   if (saved_step_ == state_.step) return;
   const Ranks::InPhase phase(ranks_, Phase::kCheckpoint);
   ranks_.compare_replicas(model_.stores(), state_.step);
@@ -319,7 +345,8 @@ void Trainer::save() {
   ranks_.meet();
 }
 
-void Trainer::tell_status() const {
+void Trainer::tell_status() {
+  settle();
   note(fmt::format("step {} of {}, {} of training, last checkpoint at step {}, {} steps skipped",
                    state_.step, config_.train.steps, format_duration(state_.elapsed_seconds),
                    saved_step_, state_.skipped_steps));
@@ -338,7 +365,6 @@ ExitCode Trainer::run() {
     if (ranks_.is_root()) draw_reals();
     if (config_.sample.every_steps > 0) draw_grids();
   }
-  const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
   while (!finished()) {
     if (StopSignals::take_status_request() && ranks_.is_root()) tell_status();
     if (!fault_.skips_collective(state_.step) && ranks_.any(StopSignals::requested())) {

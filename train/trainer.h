@@ -1,6 +1,8 @@
 // A training run: data, steps, logs, pictures, checkpoints, and stopping.
 #pragma once
 
+#include <optional>
+
 #include "engine/core/device.h"
 #include "engine/data/batches.h"
 #include "engine/io/jsonl.h"
@@ -37,14 +39,31 @@ class Trainer {
   void resume();
   // Throws Error{kConfig} unless all ranks are about to train the same.
   void require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) const;
+  // A step whose launches are made, and whose report is not read yet.
+  struct LaunchedStep {
+    int64_t number = 0, consumed_samples = 0;
+  };
+
   void train_step();
+  void launch_step(int64_t number);
+  // Reads the report of step `unread_`: statistics, counts, the limit of skipped steps. Throws
+  // Error{kNumerical} at the limit.
+  void read_report();
+  // Nothing is left to read.
+  void settle() {
+    if (unread_) read_report();
+  }
+  // Whether something after this step needs its report.
+  [[nodiscard]] bool is_report_due() const;
+  [[nodiscard]] bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
+  void add_time();
   ImageBatch next_batch();
-  void log(const StepReport& report);
+  void log(const LaunchedStep& step, const StepReport& report);
   void draw_grids();
   void draw_grids_here();
   void draw_reals();
   void save();
-  void tell_status() const;
+  void tell_status();
   [[nodiscard]] bool finished() const;
 
   Vfs& vfs_;
@@ -65,6 +84,8 @@ class Trainer {
   std::unique_ptr<JsonlWriter> stats_;  // rank 0, as board_
   std::unique_ptr<TensorboardWriter> board_;
   ProgressLine progress_;
+  std::optional<LaunchedStep> unread_;
+  double timed_until_ = 0;        // monotonic seconds
   double data_wait_seconds_ = 0;  // since the last line of statistics
   double step_seconds_ = 0;
   double last_step_seconds_ = 0;

@@ -30,6 +30,21 @@ int64_t rounded(int64_t bytes) {
   return std::max<int64_t>(kAlignment, (bytes + step - 1) / step * step);
 }
 
+class HostReadback final : public Readback {
+ public:
+  explicit HostReadback(int64_t bytes) {
+    for (auto& slot : slots_) slot.resize(bytes);
+  }
+
+ private:
+  void start_copy(int slot, const void* from) override {
+    std::memcpy(slots_[slot].data(), from, slots_[slot].size());
+  }
+  const std::byte* finish_copy(int slot) override { return slots_[slot].data(); }
+
+  std::array<std::vector<std::byte>, kSlots> slots_;
+};
+
 }  // namespace
 
 void MemoryLedger::add(MemoryTag tag, int64_t bytes) {
@@ -59,6 +74,20 @@ void HostMemory::copy(void* to, const void* from, int64_t bytes) {
   if (bytes > 0) std::memcpy(to, from, bytes);  // memcpy takes no null, not even for 0 bytes
 }
 void HostMemory::fill(void* to, int byte, int64_t bytes) { std::memset(to, byte, bytes); }
+
+std::unique_ptr<Readback> HostMemory::readback(int64_t bytes) {
+  return std::make_unique<HostReadback>(bytes);
+}
+
+void Readback::start(const void* from) {
+  check(started_ - waited_ < kSlots, "readback: {} copies under way", kSlots);
+  start_copy(static_cast<int>(started_++ % kSlots), from);
+}
+
+const std::byte* Readback::wait() {
+  check(waited_ < started_, "readback: no copy under way");
+  return finish_copy(static_cast<int>(waited_++ % kSlots));
+}
 
 PoolAllocator::PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes, Pooling pooling)
     : memory_(std::move(memory)),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -45,6 +46,27 @@ struct MemoryLedger {
 // "1.2 GiB in all: parameters 0.4 GiB, ..." for messages and the memory plan; peak values.
 std::string to_string(const MemoryLedger& ledger);
 
+// Copies of a block of some memory, on their way to the host while the host goes on launching. At
+// most two are under way at a time.
+class Readback {
+ public:
+  virtual ~Readback() = default;
+  // Copies the block at `from` when the launches come to this place.
+  void start(const void* from);
+  // The bytes of the oldest copy that was started, when they are there; they stay until the second
+  // start() from now.
+  const std::byte* wait();
+
+ protected:
+  static constexpr int kSlots = 2;
+
+ private:
+  virtual void start_copy(int slot, const void* from) = 0;
+  virtual const std::byte* finish_copy(int slot) = 0;
+
+  int64_t started_ = 0, waited_ = 0;
+};
+
 // Where blocks come from, and how their bytes travel: host memory or a device's. Transfers take
 // their place in the order of the launches on that device.
 class Memory {
@@ -59,6 +81,8 @@ class Memory {
   virtual void write(void* to, const void* host, int64_t bytes) = 0;
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
   virtual void fill(void* to, int byte, int64_t bytes) = 0;
+  // For copies of `bytes` bytes each.
+  [[nodiscard]] virtual std::unique_ptr<Readback> readback(int64_t bytes) = 0;
 };
 
 class HostMemory final : public Memory {
@@ -69,6 +93,7 @@ class HostMemory final : public Memory {
   void write(void* to, const void* host, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void fill(void* to, int byte, int64_t bytes) override;
+  [[nodiscard]] std::unique_ptr<Readback> readback(int64_t bytes) override;
 };
 
 class Allocator {

@@ -71,4 +71,14 @@ Tensor Tensor::slice(int64_t begin, int64_t end) const {
   return copy;
 }
 
+Tensor Tensor::part(int64_t offset, const Shape& shape, DType dtype) const {
+  Tensor copy = *this;
+  copy.shape_ = shape;
+  copy.dtype_ = dtype;
+  copy.data_ = static_cast<char*>(data_) + offset;
+  check(0 <= offset && offset + copy.view().bytes() <= view().bytes(), "tensor {}: {} at byte {}",
+        shape_, shape, offset);
+  return copy;
+}
+
 }  // namespace bigbigan

@@ -68,6 +68,8 @@ class Tensor {
   [[nodiscard]] Tensor reshape(const Shape& shape) const;
   // Rows [begin, end) of axis 0; shares memory.
   [[nodiscard]] Tensor slice(int64_t begin, int64_t end) const;
+  // A tensor of its own from byte `offset` of this one's memory on.
+  [[nodiscard]] Tensor part(int64_t offset, const Shape& shape, DType dtype) const;
 
  private:
   [[nodiscard]] Memory& memory() const;

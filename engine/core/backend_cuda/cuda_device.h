@@ -20,6 +20,8 @@ class CudaMemory final : public Memory {
   void write(void* to, const void* host, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void fill(void* to, int byte, int64_t bytes) override;
+  // Into pinned memory.
+  [[nodiscard]] std::unique_ptr<Readback> readback(int64_t bytes) override;
 
  private:
   CUstream_st* stream_;

@@ -113,7 +113,7 @@ TEST_CASE("CUDA step: gradients of the first step, and twenty steps beside the C
     CHECK(distance(a.value, b.value) < 1e-2);
     if (b.ema) CHECK(distance(a.ema, b.ema) < 1e-2);
   }
-  CHECK(cuda.step->d_updates() == kSteps);
+  CHECK(cuda.step->report().d_updates == kSteps);
 }
 
 TEST_CASE("CUDA step: the same bits again") {
@@ -159,5 +159,25 @@ TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one 
     REQUIRE(read(a.value) == read(b.value));
     if (b.ema) REQUIRE(read(a.ema) == read(b.ema));
   }
-  REQUIRE(captured.step->d_updates() == plain.step->d_updates());
+  REQUIRE(captured.step->report().d_updates == plain.step->report().d_updates);
+}
+
+TEST_CASE("CUDA step: reports read one step late are those read at once") {
+  const std::unique_ptr<Accelerator> device = open_cuda(0);
+  Run at_once(step_config(), device->exec(), device->allocator()),
+      late(step_config(), device->exec(), device->allocator());
+  const StepReport first = at_once.train_step(1), second = at_once.train_step(2);
+  for (int s = 1; s <= 2; ++s) {
+    late.step->run(late.next_batches(), s);
+    late.step->send_report();
+  }
+  REQUIRE_THROWS(late.step->send_report());
+  for (const StepReport& expected : {first, second}) {
+    const StepReport found = late.step->receive_report();
+    CHECK(found.d == expected.d);
+    CHECK(found.eg == expected.eg);
+    CHECK(found.grad_norm_g == expected.grad_norm_g);
+    CHECK(found.eg_updates == expected.eg_updates);
+  }
+  REQUIRE_THROWS(late.step->receive_report());
 }
