@@ -7,7 +7,7 @@
 #     --bundle FILE     libraries of scripts/offline_deps.sh (or the folder that it was unpacked to), for a machine without them
 #     --only PART,...   of build tests sanitizer bench step report; default all
 #     --out DIR         for the report and the logs; default docs/results
-#     --minutes M       for everything together; default 9.5
+#     --minutes M       for everything together, shared among the parts; default 9.5
 #     --build DIR       default build-gpu
 #     --commit NAME     of the sources, where there is no git
 #     --emulated        rehearsal without a GPU: the kernels run on the CPU, with small shapes
@@ -44,7 +44,7 @@ build=$(realpath -m "${build:-build-gpu${emulated:+-emulated}}")
 results=$build/gpu_check
 mkdir -p "$out" "$results"
 # What an earlier call measured stays, so that parts can be run one by one.
-deadline=$(python3 -c "print(int($SECONDS + 60 * $minutes))")
+seconds=$(python3 -c "print(int(60 * $minutes))")
 
 # --- what this machine has ----------------------------------------------------------------------------------------------
 
@@ -169,11 +169,11 @@ part_step() {
 
 write_report() { python3 scripts/gpu_check/report.py "$results" --out "$out"; }
 
-# Runs a part in its own process group and time: run_part NAME SECONDS. Its output is its log.
+# Runs a part in its own process group and time, a share of all: run_part NAME PERCENT. Its output is its log.
 run_part() {
-  local left=$((deadline - SECONDS - 15)) begin=$SECONDS code status=ok
+  local left=$((seconds - SECONDS - 15)) share=$((seconds * $2 / 100)) begin=$SECONDS code status=ok
   [[ ",$parts," == *",$1,"* ]] || return 0
-  export limit=$(($2 < left ? $2 : left)) jobs
+  export limit=$((share < left ? share : left)) jobs
   jobs=$(($(nproc) < 8 ? $(nproc) : 8))
   rm -f "$results/part-$1.json"
   if ((limit < 10)); then
@@ -195,11 +195,11 @@ run_part() {
 failed=()
 export build results emulated quick architecture prefixes peer_python
 export -f part_build part_tests part_sanitizer part_bench part_step
-run_part build 300
-run_part tests 150
-run_part bench 120
-run_part step 240
-run_part sanitizer 120
+run_part build 50
+run_part tests 25
+run_part bench 25
+run_part step 45
+run_part sanitizer 25
 write_report || failed+=(report)
 tar -C "$results" -czf "$out/gpu_check_logs.tar.gz" .
 if [[ ${#failed[@]} -gt 0 ]]; then

@@ -50,7 +50,7 @@ copy() {
 for package in $(closure "${libraries[@]}"); do
   while read -r path; do
     [[ $path == /lib/* ]] && path=/usr$path
-    [[ $path == /usr/include/* || $path == /usr/lib/* || $path == /usr/share/*/cmake/* || $path == /usr/bin/protoc* ]] || continue
+    [[ $path == /usr/include/* || $path == /usr/lib/* || $path == /usr/share/*cmake/* || $path == /usr/bin/protoc* ]] || continue
     if [[ ! -d $path || -L $path ]]; then copy "$path"; fi
   done < <(dpkg -L "$package")
 done
