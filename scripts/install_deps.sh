@@ -3,12 +3,11 @@
 # (Debian 12), and the CUDA headers that the emulated device needs. Does nothing where all are present.
 set -euo pipefail
 
+source "$(dirname "$0")/libraries.sh"
 packages=(
-  g++ cmake ninja-build ccache pkg-config git ca-certificates
-  libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libxxhash-dev
-  libdnnl-dev libeigen3-dev liblbfgs-dev librandom123-dev
-  libopenmpi-dev openmpi-bin libpng-dev zlib1g-dev libprotobuf-dev protobuf-compiler
-  catch2 libbenchmark-dev libboost-context-dev
+  "${libraries[@]}"
+  g++ cmake ninja-build ccache git ca-certificates
+  libopenmpi-dev openmpi-bin libboost-context-dev
   dataset-fashion-mnist
   clang libclang-rt-14-dev clang-format clang-tidy strace python3 python3-pip
 )

@@ -1,13 +1,12 @@
 # Third-party packages, all from the distribution (scripts/install_deps.sh).
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
 find_package(Catch2 2 REQUIRED)
 find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(benchmark REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
-pkg_check_modules(libpng REQUIRED IMPORTED_TARGET libpng)
+find_package(PNG REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(ZLIB REQUIRED)
 # Not by find_package: its config file asks for OpenCL headers, which nothing here uses.

@@ -24,12 +24,16 @@ class Spectral(nn.Module):
         """At most one power iteration; `normalised` is what forward passes read until the next call."""
         if self.sn_eps is None:
             return
+        with torch.autocast(self.weight.device.type, enabled=False):    # in f32, whatever the rest is in
+            self.normalised = self.weight / self.sigma(iterate)
+
+    def sigma(self, iterate):
         matrix = self.weight.flatten(1)
         with torch.no_grad():
             v = F.normalize(self.u @ matrix, dim=0, eps=self.sn_eps)
             u = F.normalize(matrix @ v, dim=0, eps=self.sn_eps) if iterate else self.u
             self.u.copy_(u)
-        self.normalised = self.weight / torch.dot(u, matrix @ v)
+        return torch.dot(u, matrix @ v)
 
 
 class Linear(Spectral):

@@ -1,0 +1,98 @@
+"""Times training steps in the engine and in the PyTorch program, each measurement in a process and a time of its own: one
+that runs out of memory, hangs or fails is a record of the result, and the rest goes on."""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Preset, precision, batch, D steps, forms; the most wanted first, in case the time is short.
+CASES = [
+    ("base", "bf16", 256, 1, ("engine", "eager", "compiled")),
+    ("fmnist-32", "bf16", 256, 2, ("engine", "eager", "compiled")),
+    ("base", "f32", 256, 1, ("engine", "eager")),
+    ("base", "bf16", 32, 1, ("engine", "eager")),
+    ("base", "bf16", 512, 1, ("engine", "eager")),
+    ("base", "f32", 32, 1, ("engine",)),
+    ("fmnist-32", "f32", 256, 2, ("engine", "eager")),
+]
+EMULATED_CASES = [("fmnist-32-tiny", "f32", 4, 1, ("engine", "eager"))]
+LIMIT = {"engine": 60, "eager": 60, "compiled": 150}    # seconds
+
+
+def engine_command(arguments, preset, precision, batch, d_steps):
+    rounds = "1" if arguments.emulated else "10"
+    command = [arguments.bench, "--device", "cuda", "--step", preset, "--json", "--rounds", rounds,
+               f"train.batch={batch}", f"train.d_steps={d_steps}"]
+    return command + ([f"train.precision={precision}"] if precision != "f32" else [])
+
+
+def peer_command(arguments, preset, precision, batch, d_steps, form):
+    sizes = ["--device", "cpu", "--steps", "1"] if arguments.emulated else ["--device", "cuda", "--steps", "15"]
+    return [sys.executable, ROOT / "scripts/peers/step_time.py", "--preset", preset, "--precision", precision,
+            "--batch", str(batch), "--d-steps", str(d_steps), "--forms", form, "--rounds", "1", "--json", *sizes]
+
+
+def measure(command, seconds):
+    """The JSON object that a command prints last, or {"problem"}."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"problem": "out of time"}
+    except OSError as error:
+        return {"problem": str(error)}
+    print(done.stderr[-3000:], flush=True)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        memory = any("out of memory" in line.lower() for line in lines)
+        return {"problem": "out of memory" if memory else f"exit code {done.returncode}: {lines[-1][:200]}"}
+    found = done.stdout[done.stdout.index("{"):]
+    return json.loads(found)
+
+
+def record(arguments, preset, precision, batch, d_steps, form, seconds):
+    case = {"preset": preset, "precision": precision, "batch": batch, "d_steps": d_steps, "form": form}
+    if form == "engine":
+        found = measure(engine_command(arguments, preset, precision, batch, d_steps), seconds)
+        found["seconds"] = found.get("step_seconds_captured") or found.get("step_seconds_launched")
+    else:
+        found = measure(peer_command(arguments, preset, precision, batch, d_steps, form), seconds)
+    return {**found, **case}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", required=True, help="the program bigbigan-bench")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=240, help="for all together")
+    parser.add_argument("--emulated", action="store_true", help="tiny steps on the emulated device and on the CPU")
+    arguments = parser.parse_args()
+
+    deadline = time.monotonic() + arguments.seconds
+    try:
+        import torch        # noqa: F401  only to see whether it is there
+        has_torch = True
+    except ImportError:
+        print("no PyTorch: the engine's steps only")
+        has_torch = False
+
+    records = []
+    for *case, forms in EMULATED_CASES if arguments.emulated else CASES:
+        for form in forms:
+            seconds = min(LIMIT[form], deadline - time.monotonic())
+            if form != "engine" and not has_torch:
+                continue
+            begin = time.monotonic()
+            records.append(record(arguments, *case, form, seconds) if seconds > 5 else
+                           dict(zip(("preset", "precision", "batch", "d_steps"), case), form=form, problem="no time left"))
+            print(*case, form, records[-1].get("img_per_s"), records[-1].get("problem", ""),
+                  f"{time.monotonic() - begin:.0f} s", flush=True)
+            arguments.out.write_text(json.dumps(records, indent=1))
+    sys.exit(any("problem" in record and record["problem"] != "out of memory" for record in records))
+
+
+if __name__ == "__main__":
+    main()
