@@ -42,4 +42,12 @@ Device::Device(const std::string& name, int threads) : pool_(threads) {
   if (const int index = cuda_index(name); index >= 0) accelerator_ = open_cuda(index);
 }
 
+std::unique_ptr<Timeline> Device::timeline() {
+  return accelerator_ ? accelerator_->timeline() : std::make_unique<HostTimeline>();
+}
+
+DeviceProperties Device::properties() const {
+  return accelerator_ ? accelerator_->properties() : DeviceProperties();
+}
+
 }  // namespace bigbigan

@@ -7,6 +7,7 @@
 
 #include "any_exec.h"
 #include "engine/core/allocator.h"
+#include "engine/core/timeline.h"
 #include "engine/util/thread_pool.h"
 
 namespace bigbigan {
@@ -16,6 +17,13 @@ class Recording {
  public:
   virtual ~Recording() = default;
   virtual void replay() = 0;
+};
+
+// What a benchmark's report says of a device.
+struct DeviceProperties {
+  std::string name = "cpu";
+  std::string driver = "-";  // the CUDA version that it supports
+  int64_t cache_bytes = 0;   // of the last cache before memory, where it is known
 };
 
 // A device beside the CPU. Which of backend_{cpu,cuda}/open_cuda.cc is linked, CMake decides.
@@ -29,6 +37,8 @@ class Accelerator {
   // Records what `launches` enqueues, without running it. Memory that it asks for must already lie
   // in its pool.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Timeline> timeline() = 0;
+  [[nodiscard]] virtual DeviceProperties properties() const = 0;
 };
 
 // Throws Error{kSystem}, saying why, where there is no such device or this build has no backend for
@@ -48,6 +58,8 @@ class Device {
   [[nodiscard]] Allocator& allocator() { return accelerator_ ? accelerator_->allocator() : host_; }
   // Null on the CPU.
   [[nodiscard]] Accelerator* accelerator() { return accelerator_.get(); }
+  [[nodiscard]] std::unique_ptr<Timeline> timeline();
+  [[nodiscard]] DeviceProperties properties() const;
   // For work that stays on the host.
   [[nodiscard]] const CpuExec& cpu() const { return cpu_; }
 

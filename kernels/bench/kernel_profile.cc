@@ -1,22 +1,41 @@
 #include "kernels/bench/kernel_profile.h"
 
+#include <utility>
+
 namespace bigbigan {
 
-void KernelProfile::begin(std::string_view launcher, std::span<const int64_t> sizes) {
-  auto row = rows_.find(launcher);
-  if (row == rows_.end()) row = rows_.emplace(launcher, Row{}).first;
-  if (!sizes.empty()) calls_.push_back({std::string(launcher), {sizes.begin(), sizes.end()}});
-  open_.push_back({.row = &row->second, .start = Clock::now()});
+double KernelProfile::seconds() const {
+  double sum = 0;
+  for (const auto& [launcher, row] : rows) sum += row.seconds;
+  return sum;
 }
 
-void KernelProfile::end() {
-  const auto now = Clock::now();
-  const Open closed = open_.back();
-  open_.pop_back();
-  const double seconds = std::chrono::duration<double>(now - closed.start).count();
-  ++closed.row->calls;
-  closed.row->seconds += seconds - closed.inner_seconds;
-  if (!open_.empty()) open_.back().inner_seconds += seconds;
+void Profiler::begin(std::string_view launcher, std::span<const int64_t> sizes) {
+  if (!sizes.empty()) calls_.push_back({std::string(launcher), {sizes.begin(), sizes.end()}});
+  spans_.push_back({.launcher = std::string(launcher), .outer = open_});
+  open_ = static_cast<int>(spans_.size()) - 1;
+  spans_[open_].from = timeline_.mark();
+}
+
+void Profiler::end() {
+  Span& span = spans_[open_];
+  span.to = timeline_.mark();
+  open_ = span.outer;
+}
+
+KernelProfile Profiler::take() {
+  KernelProfile profile;
+  for (const Span& span : spans_) {
+    const double seconds = timeline_.seconds(span.from, span.to);
+    KernelProfile::Row& row = profile.rows[span.launcher];
+    ++row.calls;
+    row.seconds += seconds;
+    if (span.outer >= 0) profile.rows[spans_[span.outer].launcher].seconds -= seconds;
+  }
+  profile.calls = std::exchange(calls_, {});
+  spans_.clear();
+  timeline_.clear();
+  return profile;
 }
 
 }  // namespace bigbigan

@@ -1,18 +1,17 @@
-// Wall time and calls of each launcher, and the calls that can be run again by themselves.
+// Time and calls of each launcher, and the calls that can be run again by themselves.
 #pragma once
 
-#include <chrono>
 #include <map>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "engine/core/timeline.h"
 #include "kernels/common/exec.h"
 
 namespace bigbigan {
 
-class KernelProfile final : public KernelObserver {
- public:
+struct KernelProfile {
   // A launcher that told its sizes: convolutions and matrix products.
   struct Call {
     std::string launcher;
@@ -25,23 +24,33 @@ class KernelProfile final : public KernelObserver {
     int64_t calls = 0;
     double seconds = 0;  // in the launcher itself: launchers that it uses have their own rows
   };
+  std::map<std::string, Row, std::less<>> rows;
+  std::vector<Call> calls;
+
+  [[nodiscard]] double seconds() const;  // of all rows
+};
+
+// Takes a profile, by a mark in front of every launcher and one behind it.
+class Profiler final : public KernelObserver {
+ public:
+  explicit Profiler(Timeline& timeline) : timeline_(timeline) {}
 
   void begin(std::string_view launcher, std::span<const int64_t> sizes) override;
   void end() override;
 
-  [[nodiscard]] const std::map<std::string, Row, std::less<>>& rows() const { return rows_; }
-  [[nodiscard]] const std::vector<Call>& calls() const { return calls_; }
+  // The profile since the last call. Waits for the launches; forgets the timeline's marks.
+  KernelProfile take();
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Open {
-    Row* row = nullptr;
-    Clock::time_point start;
-    double inner_seconds = 0;
+  struct Span {
+    std::string launcher;
+    size_t from = 0, to = 0;
+    int outer = -1;  // the span that it lies in
   };
-  std::map<std::string, Row, std::less<>> rows_;
-  std::vector<Call> calls_;
-  std::vector<Open> open_;
+  Timeline& timeline_;
+  std::vector<Span> spans_;
+  std::vector<KernelProfile::Call> calls_;
+  int open_ = -1;  // the innermost open span
 };
 
 }  // namespace bigbigan

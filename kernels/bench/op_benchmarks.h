@@ -1,27 +1,26 @@
-// Op cases as Google Benchmarks, forward and backward, f32 on the CPU.
+// Op cases as Google Benchmarks, forward and backward, in f32.
 #pragma once
 
-#include <benchmark/benchmark.h>
-
-#include <map>
 #include <string>
 #include <vector>
 
-#include "kernels/bench/ceilings.h"
-#include "tests/harness/op_case.h"
+#include "kernels/bench/bench_target.h"
+#include "kernels/bench/op_run.h"
 
 namespace bigbigan {
 
 // Names are "<op>_fwd/<key>:<value>/.../f32" and "<op>_bwd/...". A case is compared with f64 before
-// it is timed; where it fails, its benchmarks end with an error.
+// it is timed; where it fails, its benchmarks end with an error. Counters: rates() of the bytes and
+// FLOPs of the case (backward twice those of forward), and max_err, the largest error relative to
+// the largest element of its tensor.
 //
-// Counters: GFLOP/s, and %peak of the sgemm ceiling; GB/s, and %bw of the copy ceiling, for the
-// bytes that every implementation must move (forward inputs and outputs, backward the gradients of
-// both); max_err, the largest error relative to the largest element of its tensor.
+// On the CPU the time is that of one call after the other. On a GPU it is that of a graph of calls
+// whose operands rotate, and the counter hot_us that of the same operands over and over; backward
+// is the time of both passes less that of forward.
 class OpBenchmarks {
  public:
-  OpBenchmarks(std::vector<OpCase> cases, const CpuExec& exec, const Ceilings& ceilings)
-      : cases_(std::move(cases)), exec_(exec), ceilings_(ceilings), verified_(cases_.size()) {}
+  OpBenchmarks(std::vector<OpCase> cases, const BenchTarget& target)
+      : cases_(std::move(cases)), target_(target), verified_(cases_.size()) {}
   OpBenchmarks(const OpBenchmarks&) = delete;
   OpBenchmarks& operator=(const OpBenchmarks&) = delete;
 
@@ -39,20 +38,17 @@ class OpBenchmarks {
   };
   const Verified& verified(size_t index);
   void run(benchmark::State& state, size_t index, Pass pass);
-  // The counters of an iteration that takes `seconds`.
-  void count(benchmark::State& state, const OpCase& c, Pass pass, int64_t output_bytes,
+  void run_on_host(benchmark::State& state, size_t index, Pass pass) const;
+  void run_on_gpu(benchmark::State& state, size_t index, Pass pass) const;
+  // The counters of a call of `op` that takes `seconds`.
+  void count(benchmark::State& state, size_t index, Pass pass, const OpRun& op,
              double seconds) const;
 
   std::vector<OpCase> cases_;
-  CpuExec exec_;
-  Ceilings ceilings_;
+  const BenchTarget& target_;
   std::vector<Verified> verified_;
   bool failed_ = false;
 };
-
-// The ceilings, the number of threads and our own build type (the library's says nothing about
-// ours) as context of the report.
-void add_context(const Ceilings& ceilings, int threads);
 
 // "conv2d/n:1/c:3" -> "conv2d_fwd/n:1/c:3/f32"
 std::string benchmark_name(const std::string& case_name, const std::string& pass);

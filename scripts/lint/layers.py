@@ -41,7 +41,7 @@ THIRD_PARTY = {
     "cudnn": {"kernels/conv/conv2d.cudnn.cc"},
     "cublas": {"kernels/linear/gemm.cublaslt.cc"},
     "dlfcn.h": {"kernels/common/vendor_library.cuda.cc"},
-    "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/op_benchmarks.h"},
+    "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/bench_target.h"},
 }
 
 # What only some files may say -> those files. Kernels see CUDA through kernels/common, so that the emulated device, too,

@@ -3,10 +3,8 @@
 
 #include <catch2/catch.hpp>
 #include <sstream>
-#include <thread>
 
-#include "engine/util/thread_pool.h"
-#include "kernels/bench/kernel_profile.h"
+#include "kernels/bench/kernel_benchmarks.h"
 #include "kernels/bench/op_benchmarks.h"
 #include "kernels/bench/step_benchmark.h"
 #include "kernels/common/dispatch.h"
@@ -65,57 +63,44 @@ TEST_CASE("a benchmark is named after its case, pass and dtype") {
 }
 
 TEST_CASE("an operation is compared before it is timed") {
-  OpBenchmarks benchmarks({right_case(), wrong_case()}, CpuExec{}, {1, 1});
+  Device device("cpu", 1);
+  const BenchTarget target{.device = device, .ceilings = {1, 1}};
+  OpBenchmarks benchmarks({right_case(), wrong_case()}, target);
   benchmarks.register_all();
   const std::string report = run_registered();
   CHECK(benchmarks.failed());
-  CHECK_THAT(report, Contains("right_fwd/shape:3x5/f32") && Contains("\"GFLOP/s\"") &&
+  CHECK_THAT(report, Contains("right_fwd/shape:3x5/f32") && Contains("\"TFLOP/s\"") &&
                          Contains("\"%bw\"") && Contains("\"max_err\""));
   CHECK_THAT(report, Contains("\"error_message\": \"wrong/shape:3x5 [forward f32]"));
 }
 
 TEST_CASE("correct operations do not fail") {
-  OpBenchmarks benchmarks({right_case()}, CpuExec{}, {1, 1});
+  Device device("cpu", 1);
+  const BenchTarget target{.device = device, .ceilings = {1, 1}};
+  OpBenchmarks benchmarks({right_case()}, target);
   benchmarks.register_all();
   CHECK_THAT(run_registered(), !Contains("error_message"));
   CHECK(!benchmarks.failed());
 }
 
-TEST_CASE("a profile counts inner launchers once") {
-  KernelProfile profile;
-  const std::vector<int64_t> sizes = {2, 3};
-  profile.begin("outer", {});
-  profile.begin("inner", sizes);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  profile.end();
-  profile.end();
-  const auto& rows = profile.rows();
-  CHECK(rows.find("outer")->second.calls == 1);
-  CHECK(rows.find("inner")->second.seconds >= 0.02);
-  CHECK(rows.find("outer")->second.seconds < rows.find("inner")->second.seconds);
-  REQUIRE(profile.calls().size() == 1);
-  CHECK(profile.calls()[0].launcher == "inner");
-  CHECK(profile.calls()[0].sizes == sizes);
-}
-
 TEST_CASE("a step's convolutions and products are run again alone") {
-  ThreadPool pool(2);
+  Device device("cpu", 2);
   const Config config = small_config();
-  const auto rounds = time_steps(config, CpuExec{&pool}, 2);
+  const auto rounds = time_steps(config, device, 2);
   REQUIRE(rounds.size() == 2);
   for (const StepRound& round : rounds) {
     const auto &step = round.step.profile, &alone = round.alone.profile;
-    CHECK(step.calls().size() > 50);
-    CHECK(alone.calls().size() == step.calls().size());
-    for (size_t i = 0; i < step.calls().size(); ++i) {
-      CHECK(alone.calls()[i].launcher == step.calls()[i].launcher);
-      CHECK(alone.calls()[i].sizes == step.calls()[i].sizes);
+    CHECK(step.calls.size() > 50);
+    CHECK(alone.calls.size() == step.calls.size());
+    for (size_t i = 0; i < step.calls.size(); ++i) {
+      CHECK(alone.calls[i].launcher == step.calls[i].launcher);
+      CHECK(alone.calls[i].sizes == step.calls[i].sizes);
     }
-    CHECK(alone.rows().size() == 4);  // three passes of convolutions, and gemm
+    CHECK(alone.rows.size() == 4);  // three passes of convolutions, and gemm
     for (const char* launcher : {"conv2d_wgrad", "batch_norm_apply", "spectral_norm_forward",
                                  "optimizer_update", "random_normal", "ema_update"}) {
       INFO(launcher);
-      CHECK(step.rows().count(launcher) == 1);
+      CHECK(step.rows.count(launcher) == 1);
     }
   }
   CHECK_THAT(describe(config, rounds, 2),

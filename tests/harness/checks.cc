@@ -226,8 +226,10 @@ std::string check_gradient_f32(const OpCase& c) {
   return gradient_f32(c, run_case(c, {.dtype = DType::kF32}), run_case(c, {}));
 }
 
-std::string check_f32(const OpCase& c, double& worst_error) {
-  const CaseResult f32 = run_case(c, {.dtype = DType::kF32}), f64 = run_case(c, {});
+std::string check_f32(const OpCase& c, double& worst_error, const AnyExec* exec,
+                      Allocator* allocator) {
+  const CaseResult f64 = run_case(c, {});
+  const CaseResult f32 = run_case(c, {.dtype = DType::kF32, .exec = exec, .allocator = allocator});
   worst_error = std::max(largest_error(f32.outputs, f64.outputs),
                          largest_error(f32.gradients, f64.gradients, c.gradient_scale));
   std::string failure = forward_f32(c, f32, f64);

@@ -1,5 +1,7 @@
 #include "engine/core/backend_cuda/cuda_device.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 #include "kernels/common/cuda_status.h"
@@ -144,6 +146,17 @@ CudaDevice::CudaDevice(int index) {
 CudaDevice::~CudaDevice() {
   cudaStreamSynchronize(exec_.stream);
   cudaStreamDestroy(exec_.stream);
+}
+
+DeviceProperties CudaDevice::properties() const {
+  int index = 0, version = 0;
+  cudaDeviceProp found;
+  check_cuda(cudaGetDevice(&index), "CUDA device");
+  check_cuda(cudaGetDeviceProperties(&found, index), "CUDA device");
+  check_cuda(cudaDriverGetVersion(&version), "CUDA driver");
+  return {.name = found.name,
+          .driver = fmt::format("{}.{}", version / 1000, version % 1000 / 10),
+          .cache_bytes = found.l2CacheSize};
 }
 
 void CudaDevice::synchronize() const {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "engine/core/allocator.h"
+#include "engine/core/device.h"
 #include "kernels/common/exec.h"
 
 namespace bigbigan {
@@ -42,6 +43,7 @@ class CudaDevice {
   [[nodiscard]] std::unique_ptr<Memory> memory() const {
     return std::make_unique<CudaMemory>(exec_.stream);
   }
+  [[nodiscard]] DeviceProperties properties() const;
   // Waits for all launches; throws Error{kSystem} for an error that one of them met.
   void synchronize() const;
 

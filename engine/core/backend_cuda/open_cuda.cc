@@ -1,5 +1,6 @@
 #include "engine/core/backend_cuda/cuda_device.h"
 #include "engine/core/backend_cuda/cuda_graph.h"
+#include "engine/core/backend_cuda/cuda_timeline.h"
 #include "engine/core/device.h"
 
 namespace bigbigan {
@@ -17,6 +18,10 @@ class CudaAccelerator final : public Accelerator {
   std::unique_ptr<Recording> record(const std::function<void()>& launches) override {
     return std::make_unique<CudaGraph>(device_.exec().stream, launches);
   }
+  [[nodiscard]] std::unique_ptr<Timeline> timeline() override {
+    return std::make_unique<CudaTimeline>(device_.exec().stream);
+  }
+  [[nodiscard]] DeviceProperties properties() const override { return device_.properties(); }
 
  private:
   CudaDevice device_;

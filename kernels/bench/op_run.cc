@@ -1,0 +1,54 @@
+#include "kernels/bench/op_run.h"
+
+#include <algorithm>
+
+namespace bigbigan {
+
+OpRun::OpRun(const Context& ctx, const OpCase& c)
+    : ctx_(ctx), case_(c), inputs_(case_inputs(ctx, c, ctx.dtype)) {
+  ctx_.batch_statistics = c.training;
+  ctx_.power_iteration = c.training;
+  for (const Tensor& x : inputs_) gradients_.push_back(Tensor::empty(ctx, x.shape(), x.dtype()));
+  forward();
+  for (const Var& y : outputs_) seeds_.push_back(y.value);
+}
+
+void OpRun::forward() {
+  outputs_.clear();  // a pool gives the same block again: a recording may run more than once
+  outputs_ = case_.run(ctx_, std::vector<Var>(inputs_.begin(), inputs_.end()));
+}
+
+void OpRun::backward(const std::function<void()>& before) {
+  Tape tape;
+  const Outputs outputs = case_.run(ctx_.with_tape(&tape), leaves(tape));
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (outputs[k].slot != Var::kConstant) tape.seed(outputs[k], seeds_[k]);
+  }
+  before();
+  tape.backward(ctx_);
+}
+
+int64_t OpRun::bytes(bool backward) const {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!backward || case_.inputs[i].wants_gradient) bytes += inputs_[i].view().bytes();
+  }
+  for (const Tensor& y : seeds_) bytes += y.view().bytes();
+  return bytes;
+}
+
+std::vector<Var> OpRun::leaves(Tape& tape) const {
+  std::vector<Var> vars(inputs_.begin(), inputs_.end());
+  for (size_t i = 0; i < vars.size(); ++i) {
+    if (!case_.inputs[i].wants_gradient) continue;
+    vars[i] = tape.leaf(inputs_[i], gradients_[i].view(), false, static_cast<int64_t>(i));
+  }
+  return vars;
+}
+
+bool is_differentiable(const OpCase& c) {
+  return std::any_of(c.inputs.begin(), c.inputs.end(),
+                     [](const CaseInput& x) { return x.wants_gradient; });
+}
+
+}  // namespace bigbigan

@@ -1,0 +1,118 @@
+// The program from outside: every kernel once, what its JSON holds, and bad command lines. On an
+// emulated device where the build has one.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "kernels/bench/kernel_case.h"
+#include "tests/e2e/process.h"
+
+using namespace bigbigan;
+using Json = nlohmann::json;
+
+namespace {
+
+const std::string kDevice = BIGBIGAN_BENCH_DEVICE;
+
+ProcessResult bench(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {BIGBIGAN_BENCH, "--device", kDevice});
+  return run_process(arguments);
+}
+
+Json json_of(const ProcessResult& result) {
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  return Json::parse(result.out);
+}
+
+std::vector<std::string> tiny_step() {
+  return {"--step",
+          "fmnist-32-tiny",
+          "--rounds",
+          "1",
+          "model.g_channels=[8,8,8,8]",
+          "model.d_channels=[4,4,4,4]",
+          "model.encoder_channels=[4,4]",
+          "model.mlp_width=8",
+          "model.encoder_head_width=8",
+          "train.batch=2",
+          "train.d_steps=1"};
+}
+
+}  // namespace
+
+TEST_CASE("every kernel runs, in a report whose context says where") {
+  const Json report = json_of(bench({"--sizes", "small", "--benchmark_filter=-_(fwd|bwd)/",
+                                     "--benchmark_min_time=0.001", "--benchmark_format=json"}));
+  const Json& context = report.at("context");
+  const bool is_gpu = kDevice != "cpu";
+  CHECK(context.at("device") == (is_gpu ? "emulated device" : "cpu"));
+  CHECK(context.at("dtypes") == (is_gpu ? "f32,bf16" : "f32"));
+  CHECK(context.at("sizes") == "small");
+  CHECK(context.contains("driver"));
+  for (const char* ceiling : {"copy_gb_per_s", "matmul_f32_tflop_per_s"}) {
+    CHECK(std::stod(context.at(ceiling).get<std::string>()) > 0);
+  }
+  std::vector<std::string> names;
+  for (const Json& line : report.at("benchmarks")) {
+    names.push_back(line.at("name"));
+    INFO(names.back());
+    CHECK(!line.contains("error_message"));
+    CHECK(line.at("real_time") > 0);
+    for (const char* counter : {"GB/s", "%bw", "max_err"}) CHECK(line.contains(counter));
+    CHECK(line.contains("hot_us") == is_gpu);
+  }
+  for (const KernelCase& c : kernel_cases(small_sizes())) {
+    for (const char* dtype : {"/f32/", "/bf16/"}) {
+      if (dtype == std::string("/bf16/") && !(is_gpu && c.takes_bf16)) continue;
+      const auto has = [&](const std::string& name) { return name.starts_with(c.name + dtype); };
+      INFO(c.name << dtype);
+      CHECK(std::count_if(names.begin(), names.end(), has) == 1);
+    }
+  }
+}
+
+TEST_CASE("operations run forward and backward, those that read from the host, too") {
+  const Json report =
+      json_of(bench({"--benchmark_filter=^(relu|softmax_cross_entropy)_.*(/shape:3x31|/rows:3/)",
+                     "--benchmark_min_time=0.001", "--benchmark_format=json"}));
+  CHECK(report.at("benchmarks").size() == 4);
+  for (const Json& line : report.at("benchmarks")) CHECK(!line.contains("error_message"));
+}
+
+TEST_CASE("a step is one JSON object") {
+  std::vector<std::string> arguments = tiny_step();
+  arguments.insert(arguments.begin(), "--json");
+  const Json step = json_of(bench(arguments));
+  CHECK(step.at("preset") == "fmnist-32-tiny");
+  CHECK(step.at("precision") == "f32");
+  CHECK(step.at("batch") == 2);
+  CHECK(step.at("d_steps") == 1);
+  const double launched = step.at("step_seconds_launched");
+  CHECK(launched > 0);
+  const bool is_gpu = kDevice != "cpu";
+  CHECK(step.at("step_seconds_captured").is_null() != is_gpu);
+  const double seconds = is_gpu ? step.at("step_seconds_captured").get<double>() : launched;
+  CHECK(step.at("img_per_s").get<double>() == Approx(2 / seconds).epsilon(0.05));
+  const Json& launchers = step.at("launchers");
+  CHECK(launchers.size() > 20);
+  for (size_t i = 1; i < launchers.size(); ++i) {
+    CHECK(launchers[i].at("seconds") <= launchers[i - 1].at("seconds"));
+  }
+  CHECK(std::any_of(launchers.begin(), launchers.end(), [](const Json& row) {
+    return row.at("name") == "conv2d_fprop" && row.at("calls") > 10;
+  }));
+}
+
+TEST_CASE("bench: bad command lines end with 64") {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"train.batch=3"},
+        {"--json"},
+        {"--sizes", "large"},
+        {"--step", "fmnist-32-tiny", "--benchmark_filter=x"},
+        {"--no-such-flag"}}) {
+    INFO(arguments[0]);
+    CHECK(bench(arguments).code == 64);
+  }
+  CHECK(run_process({BIGBIGAN_BENCH, "--device", "gpu"}).code == 64);
+}
