@@ -2,28 +2,36 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 
+#include "engine/core/tensor.h"
 #include "eval/session.h"
+#include "kernels/knn/l1_distances.h"
+#include "kernels/knn/nearest.h"
 #include "kernels/linear/gemm.h"
 
 namespace bigbigan {
 namespace {
 
-// Rows per tile: distances of kQueries test rows to kTrainRows training rows stay in the cache.
-constexpr int64_t kQueries = 64;
-constexpr int64_t kTrainRows = 512;
+// Rows per tile of test rows and training rows. On the CPU their distances stay in the cache; on a
+// GPU the product of two tiles must be large enough to fill it, and the distances take 128 MiB.
+struct TileSizes {
+  int64_t queries, references;
+};
+constexpr TileSizes kCpuTiles = {1024, 512}, kDeviceTiles = {4096, 8192};
 
-// Rows divided by their p-norm, and the squared l2 norm of each afterwards: 1, or 0 for a zero row.
+bool is_host(const Context& ctx) { return std::holds_alternative<CpuExec>(ctx.exec); }
+
+// Rows divided by their p-norm, and what an l2 or cosine distance adds for each: its squared l2
+// norm, 1, or 0 for a zero row.
 struct Normalized {
   Matrix x;
-  std::vector<float> squared;
+  std::vector<float> offsets;
 };
 
 Normalized normalized(const CpuExec& ex, const Matrix& x, Metric metric) {
-  Normalized out{x, std::vector<float>(x.rows)};
-  ex.for_range(x.rows, kTrainRows, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kGrain = 512;
+  Normalized out{x, std::vector<float>(x.rows, metric == Metric::kCosine ? 1.0f : 0.0f)};
+  ex.for_range(x.rows, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       float* row = out.x.row(i);
       double norm = 0;
@@ -32,112 +40,73 @@ Normalized normalized(const CpuExec& ex, const Matrix& x, Metric metric) {
       if (metric != Metric::kL1) norm = std::sqrt(norm);
       if (norm == 0) continue;
       for (int64_t j = 0; j < x.columns; ++j) row[j] = static_cast<float>(row[j] / norm);
-      out.squared[i] = 1;
+      out.offsets[i] = 1;
     }
   });
   return out;
 }
 
-// The k smallest (distance, row) of those offered in ascending order of row.
-class Nearest {
- public:
-  explicit Nearest(int64_t k) : k_(k) { heap_.reserve(k); }
+// Rows [first, first + rows) where ctx computes: in place on the CPU.
+Tensor on_device(const Context& ctx, Matrix& x, int64_t first, int64_t rows) {
+  const Shape shape{rows, x.columns};
+  if (is_host(ctx)) return Tensor::borrow({x.row(first), shape, DType::kF32});
+  return Tensor::from_host(ctx, shape, DType::kF32, x.row(first), MemoryTag::kData);
+}
 
-  void offer(const float* distances, int64_t count, int64_t first_row) {
-    for (int64_t i = 0; i < count; ++i) {
-      // A later row at the largest distance kept is behind it: strictly less.
-      if (distances[i] < worst_) insert({distances[i], static_cast<int32_t>(first_row + i)});
+// The lists of the nearest of all test rows, to which tiles of training rows are offered in order.
+class Search {
+ public:
+  Search(const Context& ctx, Matrix& queries, Metric metric, int64_t k)
+      : ctx_(ctx),
+        metric_(metric),
+        sizes_(is_host(ctx) ? kCpuTiles : kDeviceTiles),
+        queries_(on_device(ctx, queries, 0, queries.rows)),
+        distances_(Tensor::empty(ctx, {queries.rows, k}, DType::kF32)),
+        rows_(Tensor::empty(ctx, {queries.rows, k}, DType::kI32)) {
+    sizes_.queries = std::min(sizes_.queries, queries.rows);
+    scores_ = Tensor::empty(ctx, {sizes_.queries * sizes_.references}, DType::kF32);
+    ctx.run([&](const auto& ex) {
+      const int64_t elems = l1_distances_scratch_elems(ex, sizes_.references, queries.columns);
+      if (metric == Metric::kL1) scratch_ = Tensor::empty(ctx, {elems}, DType::kF32);
+    });
+  }
+
+  [[nodiscard]] int64_t tile_rows() const { return sizes_.references; }
+  void offer(Normalized& train, int64_t first, int64_t rows) const {
+    const Tensor references = on_device(ctx_, train.x, first, rows);
+    const Tensor offsets = metric_ == Metric::kL1 ? Tensor()
+                                                  : Tensor::from_host(ctx_, {rows}, DType::kF32,
+                                                                      train.offsets.data() + first);
+    const int64_t all = queries_.shape()[0];
+    for (int64_t begin = 0; begin < all; begin += sizes_.queries) {
+      const int64_t end = std::min(all, begin + sizes_.queries);
+      const Tensor scores = scores_.slice(0, (end - begin) * rows).reshape({end - begin, rows});
+      score(queries_.slice(begin, end), references, scores);
+      ctx_.run([&](const auto& ex) {
+        update_nearest(ex, {.scores = scores,
+                            .offsets = offsets,
+                            .factor = metric_ == Metric::kL1 ? 1.0f : -2.0f,
+                            .first = first,
+                            .distances = distances_.slice(begin, end),
+                            .rows = rows_.slice(begin, end)});
+      });
     }
   }
-  // Nearest first; ends this object's use.
-  void write(int32_t* rows) {
-    std::sort_heap(heap_.begin(), heap_.end());
-    for (const auto& [distance, row] : heap_) *rows++ = row;
-  }
+  [[nodiscard]] std::vector<int32_t> rows() const { return rows_.to_vector<int32_t>(); }
 
  private:
-  void insert(std::pair<float, int32_t> candidate) {
-    if (static_cast<int64_t>(heap_.size()) == k_) {
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.pop_back();
-    }
-    heap_.push_back(candidate);
-    std::push_heap(heap_.begin(), heap_.end());
-    if (static_cast<int64_t>(heap_.size()) == k_) worst_ = heap_.front().first;
+  void score(const Tensor& queries, const Tensor& references, const Tensor& scores) const {
+    ctx_.run([&](const auto& ex) {
+      if (metric_ == Metric::kL1) return l1_distances(ex, queries, references, scores, scratch_);
+      gemm(ex, {.a = queries, .b = references, .transpose_b = true, .c = scores});
+    });
   }
 
-  int64_t k_;
-  float worst_ = std::numeric_limits<float>::infinity();
-  std::vector<std::pair<float, int32_t>> heap_;  // the farthest first
+  const Context& ctx_;
+  Metric metric_;
+  TileSizes sizes_;
+  Tensor queries_, distances_, rows_, scores_, scratch_;
 };
-
-// Distances of a tile, (queries, kTrainRows), up to terms that are equal for all training rows.
-void l2_tile(const Matrix& test, int64_t query, int64_t queries, const Normalized& train,
-             int64_t first, int64_t rows, bool cosine, float* distances) {
-  gemm(CpuExec{}, {.a = {test.row(query), {queries, test.columns}, DType::kF32},
-                   .b = {train.x.row(first), {rows, test.columns}, DType::kF32},
-                   .transpose_b = true,
-                   .c = {distances, {queries, rows}, DType::kF32}});
-  for (int64_t i = 0; i < queries; ++i) {
-    for (int64_t j = 0; j < rows; ++j) {
-      const float squared = cosine ? 1.0f : train.squared[first + j];
-      distances[i * rows + j] = squared - 2 * distances[i * rows + j];
-    }
-  }
-}
-
-// Training rows transposed in groups of kGroup: (groups, columns, kGroup), zeros behind the last
-// row.
-constexpr int64_t kGroup = 8;
-std::vector<float> grouped(const Matrix& x, int64_t first, int64_t rows) {
-  const int64_t groups = (rows + kGroup - 1) / kGroup;
-  std::vector<float> out(groups * x.columns * kGroup);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < x.columns; ++j) {
-      out[(i / kGroup * x.columns + j) * kGroup + i % kGroup] = x.row(first + i)[j];
-    }
-  }
-  return out;
-}
-
-// Vectors of one number for each row of a group. Spelt out: compilers do not find this form in
-// loops.
-using Floats = float __attribute__((vector_size(kGroup * sizeof(float))));
-using Words = int32_t __attribute__((vector_size(kGroup * sizeof(int32_t))));
-
-// Sums of absolute differences of kRows queries to one group of training rows: the sums stay in
-// registers.
-template <int kRows>
-void l1_block(const float* query, int64_t columns, const float* group, float* out, int64_t stride,
-              int64_t rows) {
-  constexpr int32_t kAllButSign = 0x7fffffff;
-  Floats sum[kRows] = {};
-  for (int64_t j = 0; j < columns; ++j) {
-    Floats values;
-    std::memcpy(&values, group + j * kGroup, sizeof values);
-    for (int q = 0; q < kRows; ++q) {
-      const Floats difference = values - query[q * columns + j];
-      sum[q] += reinterpret_cast<Floats>(reinterpret_cast<Words>(difference) & kAllButSign);
-    }
-  }
-  for (int q = 0; q < kRows; ++q) std::memcpy(out + q * stride, &sum[q], rows * sizeof(float));
-}
-
-void l1_tile(const Matrix& test, int64_t query, int64_t queries, const std::vector<float>& groups,
-             int64_t rows, float* distances) {
-  constexpr int kRows = 8;
-  const int64_t d = test.columns;
-  for (int64_t first = 0; first < rows; first += kGroup) {
-    const float* group = groups.data() + first * d;
-    const int64_t count = std::min(kGroup, rows - first);
-    int64_t i = 0;
-    for (; i + kRows <= queries; i += kRows) {
-      l1_block<kRows>(test.row(query + i), d, group, distances + i * rows + first, rows, count);
-    }
-    for (; i < queries; ++i)
-      l1_block<1>(test.row(query + i), d, group, distances + i * rows + first, rows, count);
-  }
-}
 
 // The class with most votes; of equal ones the class that reached first.
 int64_t vote(const int32_t* neighbours, int64_t k, const Labels& labels,
@@ -154,35 +123,18 @@ int64_t vote(const int32_t* neighbours, int64_t k, const Labels& labels,
 
 }  // namespace
 
-std::vector<int32_t> nearest(const CpuExec& ex, const Matrix& train, const Matrix& test,
-                             Metric metric, int64_t k) {
+std::vector<int32_t> nearest(const CpuExec& host, const Context& ctx, const Matrix& train,
+                             const Matrix& test, Metric metric, int64_t k) {
   check(train.columns == test.columns && 0 < k && k <= train.rows,
         "nearest: {} of {} rows, {} and {} features", k, train.rows, train.columns, test.columns);
-  const Normalized from = normalized(ex, train, metric), to = normalized(ex, test, metric);
-  std::vector<Nearest> best(test.rows, Nearest(k));
+  Normalized from = normalized(host, train, metric), to = normalized(host, test, metric);
+  const Search search(ctx, to.x, metric, k);
   Progress progress("neighbours");
-  for (int64_t first = 0; first < train.rows; first += kTrainRows) {
+  for (int64_t first = 0; first < train.rows; first += search.tile_rows()) {
     progress.update(first, train.rows);
-    const int64_t rows = std::min(kTrainRows, train.rows - first);
-    const std::vector<float> groups =
-        metric == Metric::kL1 ? grouped(from.x, first, rows) : std::vector<float>();
-    ex.for_range(test.rows, kQueries, [&](int64_t begin, int64_t end) {
-      std::vector<float> tile((end - begin) * rows);
-      if (metric == Metric::kL1) {
-        l1_tile(to.x, begin, end - begin, groups, rows, tile.data());
-      } else {
-        l2_tile(to.x, begin, end - begin, from, first, rows, metric == Metric::kCosine,
-                tile.data());
-      }
-      for (int64_t i = begin; i < end; ++i)
-        best[i].offer(tile.data() + (i - begin) * rows, rows, first);
-    });
+    search.offer(from, first, std::min(search.tile_rows(), train.rows - first));
   }
-  std::vector<int32_t> result(test.rows * k);
-  ex.for_range(test.rows, kQueries, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) best[i].write(result.data() + i * k);
-  });
-  return result;
+  return search.rows();
 }
 
 bool l2_ranks_as_cosine(const Matrix& train) {
@@ -193,11 +145,11 @@ bool l2_ranks_as_cosine(const Matrix& train) {
   return true;
 }
 
-std::vector<double> knn_accuracy(const CpuExec& ex, const LabelledFeatures& train,
-                                 const LabelledFeatures& test, int64_t classes, Metric metric,
-                                 std::span<const int64_t> ks) {
+std::vector<double> knn_accuracy(const CpuExec& host, const Context& ctx,
+                                 const LabelledFeatures& train, const LabelledFeatures& test,
+                                 int64_t classes, Metric metric, std::span<const int64_t> ks) {
   const int64_t most = std::min(train.x.rows, *std::max_element(ks.begin(), ks.end()));
-  const std::vector<int32_t> neighbours = nearest(ex, train.x, test.x, metric, most);
+  const std::vector<int32_t> neighbours = nearest(host, ctx, train.x, test.x, metric, most);
   std::vector<int64_t> votes(classes);
   std::vector<double> accuracy;
   for (const int64_t k : ks) {

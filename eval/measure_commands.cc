@@ -89,7 +89,13 @@ Metric metric_of(const std::string& name) {
   return name == "l1" ? Metric::kL1 : name == "l2" ? Metric::kL2 : Metric::kCosine;
 }
 
-std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_t classes,
+// Where a measurement runs: what stays on the host, and what a device takes over.
+struct Places {
+  CpuExec host;
+  Context device;
+};
+
+std::vector<MetricRow> knn_rows(const Places& at, const FeatureSet& set, int64_t classes,
                                 const std::vector<std::string>& metrics,
                                 const MeasureArguments& args) {
   std::vector<MetricRow> rows;
@@ -102,7 +108,8 @@ std::vector<MetricRow> knn_rows(const CpuExec& ex, const FeatureSet& set, int64_
     if (metric == Metric::kCosine && cosine_is_l2) metric = Metric::kL2;
     std::vector<double>& accuracy = measured[metric];
     if (accuracy.empty()) {
-      accuracy = knn_accuracy(ex, set.train, set.test, classes, metric, kNeighbours);
+      accuracy =
+          knn_accuracy(at.host, at.device, set.train, set.test, classes, metric, kNeighbours);
     }
     for (size_t i = 0; i < accuracy.size(); ++i) {
       row.emplace_back(fmt::format("top1_k{}", kNeighbours[i]), 100 * accuracy[i]);
@@ -131,7 +138,7 @@ std::vector<T> joined(std::vector<T> first, const std::vector<T>& second) {
 struct Measured {
   std::vector<MetricRow> probe, knn;
 };
-using MeasureSet = std::function<void(const CpuExec&, FeatureSet, int64_t classes, Measured&)>;
+using MeasureSet = std::function<void(const Places&, FeatureSet, int64_t classes, Measured&)>;
 
 // Of MODEL, or of two folders of features; results of a run are logged to it.
 Measured measure(Vfs& vfs, MeasureArguments& args, const std::string& command,
@@ -145,15 +152,17 @@ Measured measure(Vfs& vfs, MeasureArguments& args, const std::string& command,
     fail(ExitCode::kUsage, "{}: MODEL is missing", command);
   args.compare.features = split_choices(args.features, "--feature", {kAvePool, kBnCRelu});
   Measured measured;
-  const auto collect = [&](const CpuExec& ex) {
-    return [&](FeatureSet set, int64_t classes) { body(ex, std::move(set), classes, measured); };
+  const auto collect = [&](const Places& at) {
+    return
+        [&, at](FeatureSet set, int64_t classes) { body(at, std::move(set), classes, measured); };
   };
   if (from_files) {
-    ThreadPool pool(thread_count(args.model.threads));
-    compare_files(vfs, args.train_features, args.test_features, collect(CpuExec{&pool}));
+    Device device(args.model.device, thread_count(args.model.threads));
+    const Context ctx{.exec = device.exec(), .allocator = &device.allocator()};
+    compare_files(vfs, args.train_features, args.test_features, collect({device.cpu(), ctx}));
   } else {
     const Session session(vfs, args.model);
-    compare_features(session, args.compare, collect(session.exec()));
+    compare_features(session, args.compare, collect({session.exec(), session.context()}));
     if (!measured.probe.empty()) log_metric(session, "probe", measured.probe);
     if (!measured.knn.empty()) log_metric(session, "knn", measured.knn);
   }
@@ -191,8 +200,8 @@ std::vector<TableColumn> neighbour_columns(const std::string& key, const std::st
 
 int run_probe(Vfs& vfs, MeasureArguments& args) {
   const Measured measured = measure(
-      vfs, args, "probe", [&](const CpuExec& ex, FeatureSet set, int64_t classes, Measured& out) {
-        out.probe.push_back(probe_row(ex, std::move(set), classes, args));
+      vfs, args, "probe", [&](const Places& at, FeatureSet set, int64_t classes, Measured& out) {
+        out.probe.push_back(probe_row(at.host, std::move(set), classes, args));
       });
   return print_rows(args, "probe", measured.probe,
                     columns_after_set({{"top1", "top-1 %", "{:.2f}"},
@@ -205,8 +214,8 @@ int run_knn(Vfs& vfs, MeasureArguments& args) {
   const std::vector<std::string> metrics = metrics_of(args);
   const Measured measured =
       measure(vfs, args, "knn",
-              [&](const CpuExec& ex, const FeatureSet& set, int64_t classes, Measured& out) {
-                out.knn = joined(out.knn, knn_rows(ex, set, classes, metrics, args));
+              [&](const Places& at, const FeatureSet& set, int64_t classes, Measured& out) {
+                out.knn = joined(out.knn, knn_rows(at, set, classes, metrics, args));
               });
   std::vector<TableColumn> columns = columns_after_set({{"distance", "distance"}});
   return print_rows(args, "knn", measured.knn, joined(columns, neighbour_columns("top1", "")));
@@ -217,10 +226,10 @@ int run_features(Vfs& vfs, MeasureArguments& args) {
   const std::vector<std::string> metrics = metrics_of(args);
   std::vector<MetricRow> both;
   measure(vfs, args, "features",
-          [&](const CpuExec& ex, FeatureSet set, int64_t classes, Measured& out) {
-            const std::vector<MetricRow> knn = knn_rows(ex, set, classes, metrics, args);
+          [&](const Places& at, FeatureSet set, int64_t classes, Measured& out) {
+            const std::vector<MetricRow> knn = knn_rows(at, set, classes, metrics, args);
             out.knn = joined(out.knn, knn);
-            out.probe.push_back(probe_row(ex, std::move(set), classes, args));
+            out.probe.push_back(probe_row(at.host, std::move(set), classes, args));
             MetricRow row = out.probe.back();
             for (size_t i = 0; i < metrics.size(); ++i) {
               for (const int64_t k : kNeighbours) {

@@ -90,7 +90,7 @@ TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint) {
   return from_flat_json(parse_flat_json(text, path.string()), path.string());
 }
 
-void load_weights(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
+void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
   for (const auto& [name, set] :
        {std::pair(kModelFile, WeightSet::kLive), std::pair(kEmaFile, WeightSet::kEma),
         std::pair(kOptimFile, WeightSet::kAdam)}) {

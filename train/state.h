@@ -29,6 +29,6 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
 TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint);
 
 // Fills a model allocated for training from a verified checkpoint.
-void load_weights(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
+void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
 
 }  // namespace bigbigan

@@ -132,7 +132,7 @@ void Trainer::resume() {
     fail(ExitCode::kConfig, "{} was trained on other data (fingerprint {}, {} has {})",
          checkpoint->string(), state_.data_fingerprint, config_.data.path, fingerprint);
   }
-  load_weights(vfs_, *checkpoint, model_);
+  load_training(vfs_, *checkpoint, model_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;
   if (ranks_.is_root()) {

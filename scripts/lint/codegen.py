@@ -73,6 +73,7 @@ PACKED = {
     "softmax_backward_kernel": set(),
     "softmax_kernel": set(),
     "sums_kernel": {("ld", 8), ("st", 8)},  # f64 statistics of a channel, f64 sums
+    "update_nearest_kernel": {("ld", 4), ("st", 4)},  # the lists
     "upsample_kernel": set(),
 }
 

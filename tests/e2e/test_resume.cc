@@ -105,6 +105,22 @@ TEST_CASE("resume: without a configuration, the run's own is taken") {
   require_same_end(tiny, "run");
 }
 
+TEST_CASE("a run starts from the weights of another run, or of a file, and with a new optimiser") {
+  const TinyTraining tiny;
+  tiny.train_well("reference");
+  const std::filesystem::path reference = tiny / "reference";
+  const std::string last = "step-0000000" + std::to_string(kSteps);
+  const auto history_from = [&](const std::string& name, const std::filesystem::path& weights) {
+    tiny.train_well(name, {"--init-from", weights, "train.steps=2"});
+    return tiny.history(name);
+  };
+  const std::string from_run = history_from("run", reference);
+  REQUIRE(history_from("checkpoint", reference / last) == from_run);
+  REQUIRE(history_from("file", reference / last / "model.safetensors") == from_run);
+  tiny.train_well("afresh", {"train.steps=2"});
+  REQUIRE(tiny.history("afresh") != from_run);
+}
+
 TEST_CASE("resume: a stop signal saves, exits with 75, and the run ends the same") {
   const TinyTraining tiny;
   int64_t stopped_at[3] = {};

@@ -17,6 +17,12 @@ Matrix random_matrix(int64_t rows, int64_t columns, unsigned seed) {
   return x;
 }
 
+std::vector<int32_t> nearest_on(const CpuExec& ex, const Matrix& train, const Matrix& test,
+                                Metric metric, int64_t k) {
+  HostAllocator memory;
+  return nearest(ex, {.exec = ex, .allocator = &memory}, train, test, metric, k);
+}
+
 // The formula, word for word, in f64.
 double distance(const Matrix& a, int64_t i, const Matrix& b, int64_t j, Metric metric) {
   double norm_a = 0, norm_b = 0, result = 0;
@@ -38,7 +44,7 @@ double distance(const Matrix& a, int64_t i, const Matrix& b, int64_t j, Metric m
 // Requires that `found` is an ascending list of the k nearest: each as near as the naive one of its
 // rank, to f32 rounding, and none twice.
 void require_nearest(const Matrix& train, const Matrix& test, Metric metric, int64_t k) {
-  const std::vector<int32_t> found = nearest(CpuExec{}, train, test, metric, k);
+  const std::vector<int32_t> found = nearest_on(CpuExec{}, train, test, metric, k);
   REQUIRE(static_cast<int64_t>(found.size()) == test.rows * k);
   for (int64_t i = 0; i < test.rows; ++i) {
     std::vector<double> naive;
@@ -58,11 +64,12 @@ void require_nearest(const Matrix& train, const Matrix& test, Metric metric, int
 }  // namespace
 
 TEST_CASE("neighbours are those of a naive loop", "[eval][knn]") {
-  // Around the tiles' sizes: 64 queries, 512 training rows, 8 rows to a group.
+  // Around the tiles' sizes: 1024 queries, 512 training rows; 64 queries and 8 rows of l1.
   const int64_t columns = GENERATE(1, 9);
   const auto [test_rows, train_rows] =
       GENERATE(std::pair<int64_t, int64_t>{1, 1}, std::pair<int64_t, int64_t>{67, 1031},
-               std::pair<int64_t, int64_t>{64, 512}, std::pair<int64_t, int64_t>{3, 513});
+               std::pair<int64_t, int64_t>{64, 512}, std::pair<int64_t, int64_t>{3, 513},
+               std::pair<int64_t, int64_t>{1027, 70});
   const Metric metric = GENERATE(Metric::kL1, Metric::kL2, Metric::kCosine);
   Matrix train = random_matrix(train_rows, columns, 1), test = random_matrix(test_rows, columns, 2);
   std::fill_n(train.row(0), columns, 0.0f);  // a zero vector has no direction
@@ -78,7 +85,7 @@ TEST_CASE("neighbours at equal distance come in the order of their rows", "[eval
     std::copy_n(base.row(i % 7 == 3 ? 0 : 1), 5, train.row(i));
   Matrix test(1, 5);
   std::copy_n(base.row(0), 5, test.row(0));
-  const std::vector<int32_t> found = nearest(CpuExec{}, train, test, metric, 100);
+  const std::vector<int32_t> found = nearest_on(CpuExec{}, train, test, metric, 100);
   for (int32_t r = 0; r < 100; ++r) REQUIRE(found[r] == 3 + 7 * r);
 }
 
@@ -86,16 +93,16 @@ TEST_CASE("neighbours do not depend on the number of threads", "[eval][knn]") {
   const Metric metric = GENERATE(Metric::kL1, Metric::kL2);
   const Matrix train = random_matrix(700, 11, 4), test = random_matrix(200, 11, 5);
   ThreadPool three(3);
-  REQUIRE(nearest(CpuExec{}, train, test, metric, 25) ==
-          nearest(CpuExec{&three}, train, test, metric, 25));
+  REQUIRE(nearest_on(CpuExec{}, train, test, metric, 25) ==
+          nearest_on(CpuExec{&three}, train, test, metric, 25));
 }
 
 TEST_CASE("l2 and cosine find the same neighbours unless a training row is zero", "[eval][knn]") {
   Matrix train = random_matrix(300, 7, 6), test = random_matrix(40, 7, 7);
   std::fill_n(test.row(3), 7, 0.0f);
   const auto agree = [&] {
-    return nearest(CpuExec{}, train, test, Metric::kL2, 300) ==
-           nearest(CpuExec{}, train, test, Metric::kCosine, 300);
+    return nearest_on(CpuExec{}, train, test, Metric::kL2, 300) ==
+           nearest_on(CpuExec{}, train, test, Metric::kCosine, 300);
   };
   REQUIRE(l2_ranks_as_cosine(train));
   REQUIRE(agree());
@@ -116,7 +123,9 @@ TEST_CASE("votes count equally, and ties go to the class of the nearest", "[eval
   const int64_t ks[] = {1, 2, 3, 5, 50};
   const auto right_for = [&](int64_t label) {
     test.labels = {label};
-    return knn_accuracy(CpuExec{}, train, test, 3, Metric::kCosine, ks);
+    HostAllocator memory;
+    return knn_accuracy(CpuExec{}, {.exec = CpuExec{}, .allocator = &memory}, train, test, 3,
+                        Metric::kCosine, ks);
   };
   // k=1: class 2. k=2: 2 and 1, the nearer. k=3: class 1. k=5: two of 1 and of 0, 1 is nearer.
   // k=50: all five.
