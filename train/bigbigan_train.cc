@@ -10,6 +10,7 @@
 #include "engine/util/cli.h"
 #include "engine/util/signals.h"
 #include "models/bigbigan/describe.h"
+#include "train/memory_plan.h"
 #include "train/trainer.h"
 
 namespace bigbigan {
@@ -95,6 +96,22 @@ Vfs::Path new_run_directory(Vfs& vfs, const std::string& preset) {
   }
 }
 
+// A failure of the device says what is left of the run.
+ExitCode run_to_end(Trainer& trainer, const Vfs::Path& run) {
+  try {
+    return trainer.run();
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kSystem) throw;
+    fail(ExitCode::kSystem, "{}; {}", error.what(),
+         trainer.saved_step() < 0
+             ? "no checkpoint was written yet"
+             : fmt::format("the checkpoint of step {} is whole: continue with --resume {}",
+                           trainer.saved_step(), run.string()));
+  }
+}
+
 // Makes the run's directory and takes it for this process.
 std::unique_ptr<RunLock> take_directory(Vfs& vfs, const Vfs::Path& run, bool is_resuming) {
   make_directories(vfs, run);
@@ -117,18 +134,25 @@ int threads_of(const World& world, int64_t option) {
 ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Arguments& args,
                   const Config& config, Device& device) {
   const StopSignals signals;
-  Trainer trainer(vfs, run, config, device, ranks);
-  if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
-  if (ranks.is_root()) {
-    // Written last: a run that cannot start (no data, say) leaves its directory free.
-    write_file_atomic(vfs, saved_config(run), trainer.state().config);
-    note("run " + run.string());
-    if (ranks.size() > 1) {
-      note(fmt::format("{} ranks of {} images; to stop and save: kill -USR1 {}", ranks.size(),
-                       config.train.batch / ranks.size(), ::getppid()));
+  const auto room = device.allocator().memory().room();
+  try {
+    Trainer trainer(vfs, run, config, device, ranks);
+    if (!args.init_from.empty() && trainer.state().step == 0) trainer.start_from(args.init_from);
+    if (ranks.is_root()) {
+      // Written last: a run that cannot start (no data, say) leaves its directory free.
+      write_file_atomic(vfs, saved_config(run), trainer.state().config);
+      note("run " + run.string());
+      if (ranks.size() > 1) {
+        note(fmt::format("{} ranks of {} images; to stop and save: kill -USR1 {}", ranks.size(),
+                         config.train.batch / ranks.size(), ::getppid()));
+      }
     }
+    return run_to_end(trainer, run);
+  } catch (const OutOfMemory& error) {
+    if (!room) throw;
+    fail(ExitCode::kSystem, "{}; {}", error.what(),
+         out_of_memory_advice(config, device, room->free_bytes));
   }
-  return trainer.run();
 }
 
 ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& config) {
@@ -202,7 +226,8 @@ int run(World& world, int argc, char** argv) {
     Config copy = config;
     open_dataset(vfs, config.data.path, Split::kTrain,
                  architecture(config.model).encoder_resolution);
-    fmt::print("{}\n# Memory plan: {}\n", to_toml(config_fields(copy)), memory_plan(config));
+    Device device(args.device, thread_count(config.train.threads));
+    fmt::print("{}\n{}\n", to_toml(config_fields(copy)), memory_plan_text(config, device));
     return 0;
   }
   return static_cast<int>(train(world, vfs, args, config));

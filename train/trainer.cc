@@ -247,8 +247,7 @@ void Trainer::log(const LaunchedStep& step, const StepReport& r) {
   const auto steps = static_cast<double>(std::max<int64_t>(1, step.number - logged_step_));
   const double ms = 1e3 * step_seconds_ / steps;
   const double img_per_s = static_cast<double>(config_.train.batch) * 1e3 / ms;
-  int64_t memory_bytes = device_.allocator().ledger().peak_total;
-  if (step_pool_) memory_bytes += step_pool_->ledger().peak_total;
+  const int64_t memory_bytes = device_.allocator().ledger().peak_total;
   const FlatJson line = {{"step", step.number},
                          {"images", step.consumed_samples},
                          {"elapsed_s", state_.elapsed_seconds},
@@ -382,42 +381,6 @@ ExitCode Trainer::run() {
   if (config_.sample.every_steps > 0 && !due(config_.sample.every_steps)) draw_grids();
   save();
   return ExitCode::kOk;
-}
-
-std::string memory_plan(const Config& config) {
-  constexpr int64_t kLargestMeasured = 20'000'000;
-  BigBiGAN model(config.model);
-  int64_t parameters = 0;
-  for (ParamStore* store : model.stores()) parameters += store->parameter_count();
-  constexpr double kMiB = 1 << 20;
-  std::string text = fmt::format(
-      "parameters {:.1f} MiB, gradients {:.1f}, Adam {:.1f}, averages {:.1f}",
-      parameters * 4 / kMiB, parameters * 4 / kMiB, parameters * 8 / kMiB, parameters * 4 / kMiB);
-  if (parameters > kLargestMeasured) {
-    return text + "; activations are not measured for models over 20 million parameters on a CPU";
-  }
-  std::array<double, 2> peaks{};
-  for (const int64_t batch : {2, 4}) {
-    HostAllocator allocator;
-    ThreadPool pool(usable_cores());
-    const Context ctx{.exec = CpuExec{&pool}, .allocator = &allocator};
-    BigBiGAN small(config.model);
-    small.allocate(ctx, true);
-    small.initialize(0);
-    TrainingStep step(config, small, ctx);
-    const int64_t r = small.arch.encoder_resolution;
-    const Tensor pixels =
-        Tensor::zeros(ctx, {batch, r, r, config.model.image_channels}, DType::kU8);
-    const ImageBatch images = image_batch(ctx, pixels, Tensor(), 0, batch);
-    step.run(std::array{images, images}, 1);
-    peaks[batch == 2 ? 0 : 1] = static_cast<double>(allocator.ledger().peak_total);
-  }
-  const double per_image = (peaks[1] - peaks[0]) / 2;
-  return text +
-         fmt::format("; activations {:.2f} MiB per image; {:.1f} MiB in all at train.batch {}",
-                     per_image / kMiB,
-                     (peaks[0] + per_image * static_cast<double>(config.train.batch - 2)) / kMiB,
-                     config.train.batch);
 }
 
 }  // namespace bigbigan

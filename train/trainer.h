@@ -33,6 +33,8 @@ class Trainer {
   ExitCode run();
 
   [[nodiscard]] const TrainState& state() const { return state_; }
+  // The step of the newest checkpoint, or -1.
+  [[nodiscard]] int64_t saved_step() const { return saved_step_; }
   [[nodiscard]] BigBiGAN& model() { return model_; }
 
  private:
@@ -91,9 +93,5 @@ class Trainer {
   double last_step_seconds_ = 0;
   int64_t logged_step_ = 0, saved_step_ = -1;
 };
-
-// Memory that training takes, by tag, as text: exact for parameters and optimiser; activations by
-// running two small batches where the model is small enough for that.
-std::string memory_plan(const Config& config);
 
 }  // namespace bigbigan

@@ -6,8 +6,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <utility>
 
-#include "kernels/common/error.h"
+#include "engine/util/text.h"
 
 namespace bigbigan {
 namespace {
@@ -55,13 +57,17 @@ void MemoryLedger::add(MemoryTag tag, int64_t bytes) {
   peak_total = std::max(peak_total, live_total);
 }
 
-std::string to_string(const MemoryLedger& ledger) {
-  constexpr double kMiB = 1 << 20;
-  std::string text = fmt::format("{:.1f} MiB in all", ledger.peak_total / kMiB);
-  for (size_t i = 0; i < ledger.peak.size(); ++i) {
-    if (ledger.peak[i] == 0) continue;
-    text +=
-        fmt::format(", {} {:.1f} MiB", name_of(static_cast<MemoryTag>(i)), ledger.peak[i] / kMiB);
+std::string largest_tags(const std::array<int64_t, size_t(MemoryTag::kCount)>& bytes,
+                         size_t count) {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] > 0) order.push_back(i);
+  }
+  std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return bytes[i]; });
+  std::string text;
+  for (size_t i = 0; i < std::min(count, order.size()); ++i) {
+    text += fmt::format("{}{} {}", i == 0 ? "" : ", ", name_of(static_cast<MemoryTag>(order[i])),
+                        format_bytes(bytes[order[i]]));
   }
   return text;
 }
@@ -79,6 +85,14 @@ std::unique_ptr<Readback> HostMemory::readback(int64_t bytes) {
   return std::make_unique<HostReadback>(bytes);
 }
 
+void* PlanMemory::allocate(int64_t bytes) {
+  return reinterpret_cast<void*>(std::exchange(next_, next_ + static_cast<uintptr_t>(bytes)));
+}
+
+std::unique_ptr<Readback> PlanMemory::readback(int64_t bytes) {
+  return std::make_unique<HostReadback>(bytes);
+}
+
 void Readback::start(const void* from) {
   check(started_ - waited_ < kSlots, "readback: {} copies under way", kSlots);
   start_copy(static_cast<int>(started_++ % kSlots), from);
@@ -89,53 +103,85 @@ const std::byte* Readback::wait() {
   return finish_copy(static_cast<int>(waited_++ % kSlots));
 }
 
-PoolAllocator::PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes, Pooling pooling)
+PoolAllocator::PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes, Pooling pooling,
+                             std::shared_ptr<MemoryAccount> account)
     : memory_(std::move(memory)),
       limit_bytes_(limit_bytes),
-      is_pooled_(pooling == Pooling::kForGood || !kSanitized) {}
+      is_pooled_(pooling == Pooling::kForGood || !kSanitized),
+      is_for_good_(pooling == Pooling::kForGood),
+      account_(account ? std::move(account) : std::make_shared<MemoryAccount>()) {}
 
 PoolAllocator::~PoolAllocator() {
+  const std::lock_guard lock(account_->mutex);
+  release_free_blocks();
+}
+
+void PoolAllocator::return_block(void* block, int64_t size) noexcept {
+  memory_->release(block);
+  account_->ledger.held -= size;
+}
+
+void PoolAllocator::release_free_blocks() noexcept {
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) memory_->release(block);
+    for (void* block : blocks) return_block(block, size);
+    blocks.clear();
   }
+}
+
+// A free block, or a new one; null where there is none.
+void* PoolAllocator::block_of(int64_t size) {
+  if (auto& list = free_[size]; !list.empty()) {
+    void* const block = list.back();
+    list.pop_back();
+    return block;
+  }
+  void* block = memory_->allocate(size);
+  if (block == nullptr && !is_for_good_) {
+    release_free_blocks();
+    block = memory_->allocate(size);
+  }
+  MemoryLedger& ledger = account_->ledger;
+  if (block != nullptr) ledger.held += size;
+  ledger.peak_held = std::max(ledger.peak_held, ledger.held);
+  return block;
 }
 
 void* PoolAllocator::allocate(int64_t bytes, MemoryTag tag) {
   check(bytes >= 0, "allocator: {} bytes asked for", bytes);
   const int64_t size = rounded(bytes);
-  const std::lock_guard lock(mutex_);
-  const bool fits = limit_bytes_ == 0 || ledger_.live_total + size <= limit_bytes_;
-  void* block = nullptr;
-  if (auto& list = free_[size]; fits && !list.empty()) {
-    block = list.back();
-    list.pop_back();
-  } else if (fits) {
-    block = memory_->allocate(size);
-  }
+  const std::lock_guard lock(account_->mutex);
+  MemoryLedger& ledger = account_->ledger;
+  const bool fits = limit_bytes_ == 0 || ledger.live_total + size <= limit_bytes_;
+  void* const block = fits ? block_of(size) : nullptr;
   if (block == nullptr) {
-    fail(ExitCode::kSystem,
-         "out of memory: {} bytes for {} wanted; in use (peak): {}. Use a smaller train.batch or "
-         "narrower networks",
-         bytes, name_of(tag), to_string(ledger_));
+    const std::optional<MemoryRoom> room = memory_->room();
+    throw OutOfMemory(
+        fmt::format("out of memory: {} wanted for {}{}; in use {}{}{}, kept for reuse {}",
+                    format_bytes(bytes), name_of(tag),
+                    room ? fmt::format(", {} free of {}", format_bytes(room->free_bytes),
+                                       format_bytes(room->total_bytes))
+                         : "",
+                    format_bytes(ledger.live_total), ledger.live_total > 0 ? ": " : "",
+                    largest_tags(ledger.live, 3), format_bytes(ledger.held - ledger.live_total)));
   }
-  ledger_.add(tag, size);
+  ledger.add(tag, size);
   return block;
 }
 
 void PoolAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
   const int64_t size = rounded(bytes);
-  const std::lock_guard lock(mutex_);
-  ledger_.add(tag, -size);
+  const std::lock_guard lock(account_->mutex);
+  account_->ledger.add(tag, -size);
   if (is_pooled_) {
     free_[size].push_back(pointer);
   } else {
-    memory_->release(pointer);
+    return_block(pointer, size);
   }
 }
 
 MemoryLedger PoolAllocator::ledger() const {
-  const std::lock_guard lock(mutex_);
-  return ledger_;
+  const std::lock_guard lock(account_->mutex);
+  return account_->ledger;
 }
 
 void* GuardAllocator::allocate(int64_t bytes, MemoryTag tag) {

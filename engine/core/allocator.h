@@ -8,10 +8,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "kernels/common/error.h"
 
 namespace bigbigan {
 
@@ -39,12 +42,26 @@ struct MemoryLedger {
   std::array<int64_t, size_t(MemoryTag::kCount)> peak{};
   int64_t live_total = 0;
   int64_t peak_total = 0;
+  int64_t held = 0;  // taken from the memory: in use, or kept for the next request
+  int64_t peak_held = 0;
 
   void add(MemoryTag tag, int64_t bytes);
 };
 
-// "1.2 GiB in all: parameters 0.4 GiB, ..." for messages and the memory plan; peak values.
-std::string to_string(const MemoryLedger& ledger);
+// "activations 1.2 GiB, parameters 0.4 GiB": the tags with most bytes, largest first, but at most
+// `count` and none without.
+std::string largest_tags(const std::array<int64_t, size_t(MemoryTag::kCount)>& bytes,
+                         size_t count = size_t(MemoryTag::kCount));
+
+struct MemoryRoom {
+  int64_t free_bytes = 0, total_bytes = 0;
+};
+
+// A request for more memory than there is left.
+class OutOfMemory : public Error {
+ public:
+  explicit OutOfMemory(const std::string& message) : Error(ExitCode::kSystem, message) {}
+};
 
 // Copies of a block of some memory, on their way to the host while the host goes on launching. At
 // most two are under way at a time.
@@ -83,6 +100,8 @@ class Memory {
   virtual void fill(void* to, int byte, int64_t bytes) = 0;
   // For copies of `bytes` bytes each.
   [[nodiscard]] virtual std::unique_ptr<Readback> readback(int64_t bytes) = 0;
+  // Empty where nobody can say.
+  [[nodiscard]] virtual std::optional<MemoryRoom> room() const { return {}; }
 };
 
 class HostMemory final : public Memory {
@@ -96,27 +115,52 @@ class HostMemory final : public Memory {
   [[nodiscard]] std::unique_ptr<Readback> readback(int64_t bytes) override;
 };
 
+// No memory: addresses for a plan of what would be used (Context::plan_only). Nobody may touch what
+// is there, and transfers do nothing.
+class PlanMemory final : public Memory {
+ public:
+  void* allocate(int64_t bytes) override;
+  void release(void*) noexcept override {}
+  void read(const void*, void*, int64_t) override {}
+  void write(void*, const void*, int64_t) override {}
+  void copy(void*, const void*, int64_t) override {}
+  void fill(void*, int, int64_t) override {}
+  [[nodiscard]] std::unique_ptr<Readback> readback(int64_t bytes) override;
+
+ private:
+  uintptr_t next_ = uintptr_t{1} << 40;
+};
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  // At least `bytes` bytes, 64-byte aligned; never null, also for 0 bytes. Throws Error{kSystem}
-  // with the ledger's largest tags when memory is exhausted.
+  // At least `bytes` bytes, 64-byte aligned; never null, also for 0 bytes. Throws OutOfMemory with
+  // the request, the room that is left and the ledger's largest tags.
   virtual void* allocate(int64_t bytes, MemoryTag tag) = 0;
   virtual void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept = 0;
   [[nodiscard]] virtual MemoryLedger ledger() const = 0;
   [[nodiscard]] virtual Memory& memory() = 0;
 };
 
+// The ledger of pools over one memory.
+struct MemoryAccount {
+  std::mutex mutex;
+  MemoryLedger ledger;
+};
+
 // A pool of freed blocks over a memory, kept by rounded size: the same sequence of requests gets
 // the same addresses (a step can be captured), and a step touches no fresh page after the first.
-// Thread-safe. Under AddressSanitizer nothing is pooled, so that every block keeps its red zones,
-// unless the pool is for good.
+// Thread-safe. Where memory ends, it gives back the free blocks and asks again, unless the pool is
+// for good: recordings may hold their addresses. Under AddressSanitizer nothing is pooled, so that
+// every block keeps its red zones, unless the pool is for good.
 class PoolAllocator : public Allocator {
  public:
   enum class Pooling : uint8_t { kUnlessSanitized, kForGood };
-  // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit.
+  // Requests that would take the blocks in use over `limit_bytes` fail; 0 is no limit. `account`:
+  // of the other pools over this memory; null is one of its own.
   explicit PoolAllocator(std::unique_ptr<Memory> memory, int64_t limit_bytes = 0,
-                         Pooling pooling = Pooling::kUnlessSanitized);
+                         Pooling pooling = Pooling::kUnlessSanitized,
+                         std::shared_ptr<MemoryAccount> account = nullptr);
   ~PoolAllocator() override;
   PoolAllocator(const PoolAllocator&) = delete;
   PoolAllocator& operator=(const PoolAllocator&) = delete;
@@ -125,13 +169,17 @@ class PoolAllocator : public Allocator {
   void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
   [[nodiscard]] MemoryLedger ledger() const override;
   [[nodiscard]] Memory& memory() override { return *memory_; }
+  [[nodiscard]] const std::shared_ptr<MemoryAccount>& account() const { return account_; }
 
  private:
+  void* block_of(int64_t size);
+  void return_block(void* block, int64_t size) noexcept;
+  void release_free_blocks() noexcept;
+
   std::unique_ptr<Memory> memory_;
   int64_t limit_bytes_;
-  bool is_pooled_;
-  mutable std::mutex mutex_;
-  MemoryLedger ledger_;
+  bool is_pooled_, is_for_good_;
+  std::shared_ptr<MemoryAccount> account_;
   std::map<int64_t, std::vector<void*>> free_;
 };
 

@@ -30,10 +30,19 @@ struct Context {
   // Spectral norm runs a power iteration and moves u; otherwise u stays.
   bool power_iteration = false;
 
+  // Leaves every launch out: what is left are the requests for memory, in their order. The
+  // allocator's memory is a PlanMemory.
+  bool plan_only = false;
+
   // Calls launch(exec) with the exec of this context: CpuExec or CudaExec.
   template <class Launch>
   void run(const Launch& launch) const {
-    std::visit(launch, exec);
+    if (!plan_only) std::visit(launch, exec);
+  }
+  // What question(exec) says; nothing is launched.
+  template <class Question>
+  [[nodiscard]] auto ask(const Question& question) const {
+    return std::visit(question, exec);
   }
 
   // The same context with another tape.

@@ -10,8 +10,8 @@ namespace {
 
 Tensor scratch_for(const Context& ctx, ConvPass pass, const ConvGeometry& g, DType dtype,
                    const ConvExtras& extras) {
-  int64_t bytes = 0;
-  ctx.run([&](const auto& ex) { bytes = conv2d_scratch_bytes(ex, pass, g, dtype, extras); });
+  const int64_t bytes =
+      ctx.ask([&](const auto& ex) { return conv2d_scratch_bytes(ex, pass, g, dtype, extras); });
   return Tensor::empty(ctx, {bytes}, DType::kU8, MemoryTag::kWorkspace);
 }
 

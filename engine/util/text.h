@@ -16,5 +16,7 @@ std::string printable(std::string_view text);
 std::string format_count(int64_t n);
 // "42s", "4m12s", "1h03m", "2d05h"
 std::string format_duration(double seconds);
+// "640 B", "2.0 KiB", "1.5 GiB".
+std::string format_bytes(int64_t bytes);
 
 }  // namespace bigbigan

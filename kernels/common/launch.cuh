@@ -94,35 +94,39 @@ inline void check_extents(const Extent& grid, const Extent& block) {
         block.z);
 }
 
-// Enqueues `kernel` on `stream`, with `shared_bytes` of dynamic shared memory. An empty grid
-// does nothing. Throws Error{kInternal} for impossible extents or arguments, Error{kSystem}
-// when CUDA refuses the launch.
+// Enqueues `kernel` on `stream`, with `shared_bytes` of dynamic shared memory; what CUDA says to
+// that. An empty grid does nothing. Throws Error{kInternal} for impossible extents or arguments.
 template <class... Params, class... Args>
-void launch(void (*kernel)(Params...), Extent grid, Extent block, size_t shared_bytes,
-            cudaStream_t stream, const Args&... args) {
+cudaError_t try_launch(void (*kernel)(Params...), Extent grid, Extent block, size_t shared_bytes,
+                       cudaStream_t stream, const Args&... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "one argument for each kernel parameter");
   check_extents(grid, block);
   const std::tuple<Params...> values(kernel_argument<Params>(args, grid)...);
-  if (grid.empty()) return;
+  if (grid.empty()) return cudaSuccess;
   const auto entry = reinterpret_cast<const void*>(kernel);
-  cudaError_t status = cudaSuccess;
   if (shared_bytes > kDefaultSharedBytes) {
-    status = cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(shared_bytes));
+    const cudaError_t status = cudaFuncSetAttribute(
+        entry, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+    if (status != cudaSuccess) return status;
   }
-  if (status == cudaSuccess) {
 #ifdef __CUDACC__
-    std::apply(
-        [&](const Params&... value) {
-          kernel<<<grid.dims(), block.dims(), shared_bytes, stream>>>(value...);
-        },
-        values);
+  std::apply(
+      [&](const Params&... value) {
+        kernel<<<grid.dims(), block.dims(), shared_bytes, stream>>>(value...);
+      },
+      values);
 #else
-    emu::launch(entry, grid.dims(), block.dims(), shared_bytes, stream,
-                [kernel, values] { std::apply(kernel, values); });
+  emu::launch(entry, grid.dims(), block.dims(), shared_bytes, stream,
+              [kernel, values] { std::apply(kernel, values); });
 #endif
-    status = cudaGetLastError();
-  }
+  return cudaGetLastError();
+}
+
+// The same; throws Error{kSystem} when CUDA refuses the launch.
+template <class... Params, class... Args>
+void launch(void (*kernel)(Params...), Extent grid, Extent block, size_t shared_bytes,
+            cudaStream_t stream, const Args&... args) {
+  const cudaError_t status = try_launch(kernel, grid, block, shared_bytes, stream, args...);
   if (status != cudaSuccess) {
     check_cuda(status, fmt::format("{}:{}: launch of ({}, {}, {}) blocks of ({}, {}, {}) threads "
                                    "with {} bytes of shared memory",

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -25,6 +26,11 @@ struct Allocation {
   bool on_device = true;
   int device = 0;
 };
+
+constexpr int kOldestCapability = 80;  // that the kernels are compiled for
+
+std::atomic<bool> is_faulty = false;
+std::atomic<uint64_t> kernels_begun = 0, waits = 0;
 
 thread_local int device_now = 0;
 thread_local cudaError_t last_error = cudaSuccess;
@@ -65,6 +71,7 @@ size_t bytes_in_use(int device) {
 cudaError_t allocate(void** pointer, size_t bytes, bool on_device) {
   *pointer = nullptr;
   if (settings().devices == 0) return cudaErrorNoDevice;
+  if (fault() != cudaSuccess) return fault();
   if (forbidden_by_capture()) return cudaErrorStreamCaptureUnsupported;
   if (bytes == 0) return cudaSuccess;
   const std::lock_guard lock(tables());
@@ -93,7 +100,7 @@ cudaError_t release(void* pointer, bool on_device) {
   const std::lock_guard lock(tables());
   allocations().erase(key_of(pointer));
   std::free(pointer);
-  return cudaSuccess;
+  return fault();
 }
 
 enum class Place { kPageable, kPinned, kDevice, kOutOfBounds };
@@ -137,8 +144,9 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
   if (source != Place::kPageable) {
     const cudaError_t status = enqueue(stream, [=] { std::memcpy(to, from, bytes); });
     // A pageable target is complete when the call returns; a pinned one only after a wait.
-    if (target == Place::kPageable && status == cudaSuccess) drain(resolve(stream));
-    return status;
+    if (target != Place::kPageable || status != cudaSuccess) return status;
+    drain(resolve(stream));
+    return fault_at_wait();
   }
   // A pageable source may change as soon as the call returns.
   const auto* first = static_cast<const char*>(from);
@@ -176,6 +184,11 @@ ErrorText text_of(cudaError_t status) {
     EMU_ERROR(cudaErrorInvalidValue, "invalid argument");
     EMU_ERROR(cudaErrorMemoryAllocation, "out of memory");
     EMU_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument");
+    EMU_ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered");
+    EMU_ERROR(cudaErrorNoKernelImageForDevice,
+              "no kernel image is available for execution on the device");
+    EMU_ERROR(cudaErrorInsufficientDriver,
+              "CUDA driver version is insufficient for CUDA runtime version");
     EMU_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected");
     EMU_ERROR(cudaErrorInvalidDevice, "invalid device ordinal");
     EMU_ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle");
@@ -217,6 +230,18 @@ std::mutex& tables() {
 
 int current_device() { return device_now; }
 
+cudaError_t fault() { return is_faulty ? cudaErrorIllegalAddress : cudaSuccess; }
+
+bool fault_at_launch() {
+  if (++kernels_begun == settings().fault_launch) is_faulty = true;
+  return is_faulty;
+}
+
+cudaError_t fault_at_wait() {
+  if (++waits == settings().fault_wait) is_faulty = true;
+  return fault();
+}
+
 cudaError_t answer(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
   return status;
@@ -226,12 +251,16 @@ void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cuda
             Op body) {
   if (settings().devices == 0) {
     answer(cudaErrorNoDevice);
+  } else if (settings().capability < kOldestCapability) {
+    answer(cudaErrorNoKernelImageForDevice);
   } else if (resolve(stream).device != device_now) {
     answer(cudaErrorInvalidResourceHandle);
   } else if (shared_bytes > dynamic_shared_limit(kernel)) {
     answer(cudaErrorInvalidValue);
   } else {
-    answer(enqueue(stream, [=] { run_grid(grid, block, shared_bytes, body); }));
+    answer(enqueue(stream, [=] {
+      if (!fault_at_launch()) run_grid(grid, block, shared_bytes, body);
+    }));
   }
 }
 
@@ -247,7 +276,7 @@ cudaError_t cudaPeekAtLastError() { return last_error; }
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = settings().driver == 0 ? CUDART_VERSION : settings().driver;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
@@ -256,6 +285,9 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (settings().driver != 0 && settings().driver / 1000 < CUDART_VERSION / 1000) {
+    return answer(cudaErrorInsufficientDriver);
+  }
   *count = settings().devices;
   return answer(*count == 0 ? cudaErrorNoDevice : cudaSuccess);
 }
@@ -278,7 +310,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (no_such_device(device)) return answer(cudaErrorInvalidDevice);
   *properties = {};
   std::strcpy(properties->name, "emulated device");
-  properties->major = 9;
+  properties->major = settings().capability / 10;
+  properties->minor = settings().capability % 10;
   properties->warpSize = 32;
   properties->multiProcessorCount = kProcessors;
   properties->totalGlobalMem = settings().memory_bytes;

@@ -51,7 +51,7 @@ void replay(const std::vector<Node>& nodes) {
     const auto& after = nodes[i].after;
     return !done[i] && std::all_of(after.begin(), after.end(), [&](size_t j) { return done[j]; });
   };
-  for (size_t count = 0; count < nodes.size(); ++count) {
+  for (size_t count = 0; count < nodes.size() && fault() == cudaSuccess; ++count) {
     std::vector<size_t> ready;
     for (size_t i = 0; i < nodes.size(); ++i) {
       if (may_run(i)) ready.push_back(i);
@@ -127,6 +127,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   leave(*stream);
   capture->ended = true;
   std::erase(captures(), capture);
+  if (fault() != cudaSuccess) return answer(fault());
   if (capture->invalid) return answer(cudaErrorStreamCaptureInvalidated);
   if (!joined) return answer(cudaErrorStreamCaptureUnjoined);
   *graph = new CUgraph_st{std::move(capture->nodes)};

@@ -67,6 +67,14 @@ std::mutex& tables();
 int current_device();
 cudaError_t answer(cudaError_t status);
 
+// A fault that stays (EMU_FAULT_...), as an illegal address in a kernel does: from it on no work
+// runs, and every call that could tell returns fault().
+cudaError_t fault();
+// A kernel begins, or the host has waited: one of them may be the fault. True, or its status, as
+// above.
+bool fault_at_launch();
+cudaError_t fault_at_wait();
+
 // True, and all captures concerned become invalid, if a capture forbids calls
 // that allocate or wait.
 bool forbidden_by_capture();

@@ -48,7 +48,11 @@ const Settings& settings() {
       .barriers_path = text("EMU_BARRIERS", ""),
       .eager = choice<bool>("EMU_STREAMS", {{"lazy", false}, {"eager", true}}, "lazy"),
       .devices = static_cast<int>(number("EMU_DEVICES", 8)),
-      .memory_bytes = number("EMU_MEMORY", size_t{4} << 30)};
+      .memory_bytes = number("EMU_MEMORY", size_t{4} << 30),
+      .capability = static_cast<int>(number("EMU_CAPABILITY", 90)),
+      .driver = static_cast<int>(number("EMU_DRIVER", 0)),
+      .fault_launch = number("EMU_FAULT_LAUNCH", 0),
+      .fault_wait = number("EMU_FAULT_WAIT", 0)};
   return once;
 }
 

@@ -19,6 +19,10 @@ struct Settings {
   bool eager = false;                               // EMU_STREAMS = lazy | eager
   int devices = 8;                                  // EMU_DEVICES: 0 is a machine without a GPU
   size_t memory_bytes = size_t{4} << 30;            // EMU_MEMORY: of each device
+  int capability = 90;                              // EMU_CAPABILITY: 10 x major + minor
+  int driver = 0;                                   // EMU_DRIVER: 13000; 0: as the runtime
+  uint64_t fault_launch = 0;                        // EMU_FAULT_LAUNCH: 0: none
+  uint64_t fault_wait = 0;                          // EMU_FAULT_WAIT
 };
 // Read once; an unknown value ends the program.
 const Settings& settings();

@@ -48,7 +48,7 @@ bool run_one(CUstream_st& stream) {
     op = std::move(stream.queue.front());
     stream.queue.pop_front();
   }
-  op();
+  if (fault() == cudaSuccess) op();
   return true;
 }
 
@@ -83,6 +83,7 @@ std::shared_ptr<Record> record_of(cudaEvent_t event) {
 
 cudaError_t new_stream(cudaStream_t* stream, bool non_blocking) {
   if (settings().devices == 0) return cudaErrorNoDevice;
+  if (fault() != cudaSuccess) return fault();
   *stream = new CUstream_st;
   (*stream)->device = current_device();
   (*stream)->non_blocking = non_blocking;
@@ -109,12 +110,15 @@ void drain_device(int device, bool blocking_only) {
 }
 
 void run_until(const Record& record) {
-  while (!record.done) {
-    if (!run_one(*record.stream.get()) && !record.done) fail("an event's record was lost");
+  while (!record.done && fault() == cudaSuccess) {
+    if (!run_one(*record.stream.get()) && !record.done && fault() == cudaSuccess) {
+      fail("an event's record was lost");
+    }
   }
 }
 
 cudaError_t enqueue(cudaStream_t handle, Op op) {
+  if (fault() != cudaSuccess) return fault();
   CUstream_st& stream = resolve(handle);
   {
     const std::lock_guard lock(tables());
@@ -128,7 +132,7 @@ cudaError_t enqueue(cudaStream_t handle, Op op) {
   if (stream.is_null) {
     drain_device(stream.device, true);
     const std::lock_guard running(stream.running);
-    op();
+    if (fault() == cudaSuccess) op();
   } else if (settings().eager) {
     drain(stream);
   }
@@ -169,7 +173,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (forbidden_by_capture()) return answer(cudaErrorStreamCaptureUnsupported);
   if (stream.is_null) drain_device(stream.device, true);
   drain(stream);
-  return cudaSuccess;
+  return answer(fault_at_wait());
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
@@ -219,6 +223,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
     return answer(cudaErrorInvalidValue);
   }
   if (settings().devices == 0) return answer(cudaErrorNoDevice);
+  if (fault() != cudaSuccess) return answer(fault());
   *event = new CUevent_st;
   (*event)->device = current_device();
   (*event)->timing = (flags & cudaEventDisableTiming) == 0;
@@ -268,7 +273,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (record == nullptr) return cudaSuccess;
   if (record->capture != nullptr) return answer(cudaErrorCapturedEvent);
   run_until(*record);
-  return cudaSuccess;
+  return answer(fault_at_wait());
 }
 
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) {
@@ -284,7 +289,7 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) 
 cudaError_t cudaDeviceSynchronize() {
   if (forbidden_by_capture()) return answer(cudaErrorStreamCaptureUnsupported);
   drain_device(current_device(), false);
-  return cudaSuccess;
+  return answer(fault_at_wait());
 }
 
 }  // extern "C"

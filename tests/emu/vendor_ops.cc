@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/common/cuda_status.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/linear/gemm.h"
 #include "runtime.h"
@@ -31,11 +32,12 @@ void run_in_stream(const CudaExec& ex, const char* op, std::initializer_list<Con
   check_on_device(scratch, op);
   const std::vector<ConstView> live(operands);
   const cudaError_t status = emu::enqueue(ex.stream, [=] {
+    if (emu::fault_at_launch()) return;
     for (const ConstView& operand : live) check_on_device(operand, op);
     body();
     if (scratch) std::memset(scratch.data, 0xff, static_cast<size_t>(scratch.bytes()));
   });
-  check(status == cudaSuccess, "{}: {}", op, cudaGetErrorString(status));
+  check_cuda(status, op);
 }
 
 }  // namespace

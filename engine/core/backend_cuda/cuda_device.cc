@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/common/cuda_status.h"
+#include "kernels/common/launch_nothing.h"
 
 namespace bigbigan {
 namespace {
@@ -48,6 +49,37 @@ class CudaReadback final : public Readback {
   std::array<Slot, kSlots> slots_;
 };
 
+// What cudaGetDeviceCount calls an insufficient driver is as often none at all.
+[[noreturn]] void fail_for_driver() {
+  int driver = 0, runtime = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "CUDA driver");
+  check_cuda(cudaRuntimeGetVersion(&runtime), "CUDA runtime");
+  if (driver == 0) {
+    fail(ExitCode::kSystem,
+         "no CUDA device: no NVIDIA driver is installed; install it, or use --device cpu");
+  }
+  fail(ExitCode::kSystem,
+       "no CUDA device: the NVIDIA driver is one for CUDA {}.{}, this program needs CUDA {}.{}; "
+       "install a newer driver, or use --device cpu",
+       driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+}
+
+// Runs a kernel that does nothing.
+void check_kernels(int index) {
+  cudaDeviceProp device{};
+  check_cuda(cudaGetDeviceProperties(&device, index), "CUDA device");
+  const cudaError_t status = launch_nothing();
+  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion) {
+    cudaGetLastError();  // reported here
+    fail(ExitCode::kSystem,
+         "CUDA device {} ({}) has compute capability {}.{}, for which this program holds no "
+         "kernels; build it with -DBIGBIGAN_CUDA_ARCH={}{}, or use --device cpu",
+         index, device.name, device.major, device.minor, device.major, device.minor);
+  }
+  check_cuda(status, "CUDA device");
+  check_cuda(cudaDeviceSynchronize(), "CUDA device");
+}
+
 }  // namespace
 
 void* CudaMemory::allocate(int64_t bytes) {
@@ -84,19 +116,28 @@ void CudaMemory::fill(void* to, int byte, int64_t bytes) {
   check_cuda(cudaMemsetAsync(to, byte, bytes, stream_), "device fill");
 }
 
+std::optional<MemoryRoom> CudaMemory::room() const {
+  size_t free_bytes = 0, total_bytes = 0;
+  check_cuda(cudaMemGetInfo(&free_bytes, &total_bytes), "device memory");
+  return MemoryRoom{static_cast<int64_t>(free_bytes), static_cast<int64_t>(total_bytes)};
+}
+
 std::unique_ptr<Readback> CudaMemory::readback(int64_t bytes) {
   return std::make_unique<CudaReadback>(bytes, stream_);
 }
 
 CudaDevice::CudaDevice(int index) {
   int count = 0;
-  check_cuda(cudaGetDeviceCount(&count), "no CUDA device");
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) fail_for_driver();
+  check_cuda(status, "no CUDA device");
   if (index < 0 || index >= count) {
     fail(ExitCode::kSystem, "CUDA device {} asked for, this machine has {}", index, count);
   }
   check_cuda(cudaSetDevice(index), "CUDA device");
   check_cuda(cudaDeviceGetAttribute(&exec_.sms, cudaDevAttrMultiProcessorCount, index),
              "CUDA device");
+  check_kernels(index);
   check_cuda(cudaStreamCreateWithFlags(&exec_.stream, cudaStreamNonBlocking), "CUDA stream");
 }
 

@@ -22,13 +22,15 @@ class CudaMemory final : public Memory {
   void fill(void* to, int byte, int64_t bytes) override;
   // Into pinned memory.
   [[nodiscard]] std::unique_ptr<Readback> readback(int64_t bytes) override;
+  [[nodiscard]] std::optional<MemoryRoom> room() const override;
 
  private:
   CUstream_st* stream_;
 };
 
 // Makes device `index` current for this thread, and owns a stream on it. Throws Error{kSystem}
-// where there is no driver or no such device.
+// where there is no driver or one too old, no such device, or none that this program has kernels
+// for.
 class CudaDevice {
  public:
   explicit CudaDevice(int index = 0);

@@ -11,7 +11,8 @@ class CudaAccelerator final : public Accelerator {
   [[nodiscard]] AnyExec exec() const override { return device_.exec(); }
   Allocator& allocator() override { return pool_; }
   [[nodiscard]] std::unique_ptr<Allocator> private_pool() override {
-    return std::make_unique<PoolAllocator>(device_.memory(), 0, PoolAllocator::Pooling::kForGood);
+    return std::make_unique<PoolAllocator>(device_.memory(), 0, PoolAllocator::Pooling::kForGood,
+                                           pool_.account());
   }
   std::unique_ptr<Recording> record(const std::function<void()>& launches) override {
     return std::make_unique<CudaGraph>(device_.exec().stream, launches);
