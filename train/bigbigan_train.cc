@@ -142,10 +142,10 @@ ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Argu
       // Written last: a run that cannot start (no data, say) leaves its directory free.
       write_file_atomic(vfs, saved_config(run), trainer.state().config);
       note("run " + run.string());
-    }
-    if (ranks.is_root() && ranks.size() > 1) {
-      note(fmt::format("{} ranks of {} images; to stop and save: kill -USR1 {}", ranks.size(),
-                       config.train.batch / ranks.size(), ::getppid()));
+      if (ranks.size() > 1) {
+        note(fmt::format("{} ranks of {} images; to stop and save: kill -USR1 {}", ranks.size(),
+                         config.train.batch / ranks.size(), ::getppid()));
+      }
     }
     return run_to_end(trainer, run);
   } catch (const OutOfMemory& error) {

@@ -3,6 +3,7 @@
 set(BIGBIGAN_CUDA OFF CACHE STRING "CUDA backend: OFF, ON (nvcc), EMULATED (on the CPU, for tests)")
 set(BIGBIGAN_CUDA_ARCH 90 CACHE STRING "Compute capabilities of an ON build: 90, or a list such as 80;90;100")
 set(BIGBIGAN_SANITIZE none CACHE STRING "Sanitizer: none, address, thread, fuzz")
+set(BIGBIGAN_COVERAGE OFF CACHE BOOL "Count the lines that run: scripts/cuda_coverage.sh")
 set_property(CACHE BIGBIGAN_CUDA PROPERTY STRINGS OFF ON EMULATED)
 set_property(CACHE BIGBIGAN_SANITIZE PROPERTY STRINGS none address thread fuzz)
 set(BIGBIGAN_MPI AUTO CACHE STRING "Many ranks under mpirun: ON, OFF, AUTO (where MPI is found)")
@@ -55,6 +56,11 @@ endif()
 
 if(NOT BIGBIGAN_SANITIZE STREQUAL none AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   add_compile_options(-Wno-maybe-uninitialized)  # wrong inside std::regex and std::function
+endif()
+
+if(BIGBIGAN_COVERAGE)
+  add_compile_options(-O1 --coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
 endif()
 
 find_program(CCACHE ccache)
