@@ -42,11 +42,13 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
       skip_(Tensor::zeros(ctx, {1}, DType::kI32, MemoryTag::kOptimizer)),
       d_updates_(scalar_i64(ctx, 0)),
       eg_updates_(scalar_i64(ctx, 0)),
-      norm_g_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      norm_e_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      norm_d_(Tensor::zeros(ctx, {1}, ctx.dtype, MemoryTag::kOptimizer)),
-      d_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)),
-      eg_terms_(Tensor::zeros(ctx, {kLossTermCount}, ctx.dtype, MemoryTag::kOptimizer)) {
+      norm_g_(Tensor::zeros(ctx, {1}, master_dtype(ctx.dtype), MemoryTag::kOptimizer)),
+      norm_e_(Tensor::zeros(ctx, {1}, master_dtype(ctx.dtype), MemoryTag::kOptimizer)),
+      norm_d_(Tensor::zeros(ctx, {1}, master_dtype(ctx.dtype), MemoryTag::kOptimizer)),
+      d_terms_(
+          Tensor::zeros(ctx, {kLossTermCount}, master_dtype(ctx.dtype), MemoryTag::kOptimizer)),
+      eg_terms_(
+          Tensor::zeros(ctx, {kLossTermCount}, master_dtype(ctx.dtype), MemoryTag::kOptimizer)) {
   check(ctx.tape == nullptr, "training step: the context has a tape");
 }
 
@@ -87,6 +89,7 @@ void TrainingStep::adam(ParamStore& store, const Tensor& updates, double lr) {
                             .beta2 = config_.optim.beta2,
                             .eps = config_.optim.eps};
   adam_update(ctx_, store.value, store.grad, store.adam_m, store.adam_v, updates, skip_, options);
+  store.pack();
 }
 
 void TrainingStep::discriminator_update(const StepInputs& in) {

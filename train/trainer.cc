@@ -76,8 +76,9 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device)
   state_.data_fingerprint = fingerprint(*all);
   loader_ = std::make_unique<BatchLoader>(train_data_, Sampler(train_data_->size(), seed),
                                           config_.data.flip);
-  model_.allocate(ctx_, true);
   Context step_ctx = ctx_;
+  step_ctx.dtype = config_.train.dtype();
+  model_.allocate(step_ctx, true);
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();
@@ -293,6 +294,9 @@ std::string memory_plan(const Config& config) {
   std::string text = fmt::format(
       "parameters {:.1f} MiB, gradients {:.1f}, Adam {:.1f}, averages {:.1f}",
       parameters * 4 / kMiB, parameters * 4 / kMiB, parameters * 8 / kMiB, parameters * 4 / kMiB);
+  if (config.train.dtype() == DType::kBF16) {
+    text += fmt::format(", bf16 copies of parameters {:.1f}", parameters * 2 / kMiB);
+  }
   if (parameters > kLargestMeasured) {
     return text + "; activations are not measured for models over 20 million parameters on a CPU";
   }
@@ -300,7 +304,8 @@ std::string memory_plan(const Config& config) {
   for (const int64_t batch : {2, 4}) {
     HostAllocator allocator;
     ThreadPool pool(usable_cores());
-    const Context ctx{.exec = CpuExec{&pool}, .allocator = &allocator};
+    const Context ctx{
+        .exec = CpuExec{&pool}, .allocator = &allocator, .dtype = config.train.dtype()};
     BigBiGAN small(config.model);
     small.allocate(ctx, true);
     small.initialize(0);
