@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/common/dtype.h"
 #include "models/bigbigan/config.h"
 
 namespace bigbigan {
@@ -25,6 +26,10 @@ struct TrainConfig {
   int64_t threads = 0;
   int64_t max_bad_steps = 5;
   bool capture = true;
+  std::string precision = "f32";
+
+  // Context::dtype of a training step.
+  [[nodiscard]] DType dtype() const { return precision == "bf16" ? DType::kBF16 : DType::kF32; }
 };
 
 struct OptimConfig {

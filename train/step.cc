@@ -38,11 +38,11 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
       skip_(next_part({1}, DType::kI32)),
       d_updates_(next_part({1}, DType::kI64)),
       eg_updates_(next_part({1}, DType::kI64)),
-      norm_g_(next_part({1}, ctx.dtype)),
-      norm_e_(next_part({1}, ctx.dtype)),
-      norm_d_(next_part({1}, ctx.dtype)),
-      d_terms_(next_part({kLossTermCount}, ctx.dtype)),
-      eg_terms_(next_part({kLossTermCount}, ctx.dtype)) {
+      norm_g_(next_part({1}, master_dtype(ctx.dtype))),
+      norm_e_(next_part({1}, master_dtype(ctx.dtype))),
+      norm_d_(next_part({1}, master_dtype(ctx.dtype))),
+      d_terms_(next_part({kLossTermCount}, master_dtype(ctx.dtype))),
+      eg_terms_(next_part({kLossTermCount}, master_dtype(ctx.dtype))) {
   check(ctx.tape == nullptr, "training step: the context has a tape");
 }
 
@@ -92,6 +92,7 @@ void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
                           .t = updates,
                           .skip = skip_,
                           .average = decay ? store.ema : Tensor(),
+                          .packed = store.packed,
                           .lr = lr,
                           .beta1 = config_.optim.beta1,
                           .beta2 = config_.optim.beta2,

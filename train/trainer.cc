@@ -89,9 +89,10 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   state_.data_fingerprint = fingerprint(*all);
   loader_ = std::make_unique<BatchLoader>(train_data_, Sampler(train_data_->size(), seed),
                                           config_.data.flip);
-  model_.allocate(ctx_, true);
   Context step_ctx = ctx_;
   step_ctx.comm = ranks_.communicator();
+  step_ctx.dtype = config_.train.dtype();
+  model_.allocate(step_ctx, true);
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();

@@ -21,7 +21,7 @@ struct Context {
   Communicator* comm = nullptr;
   // Where operations record themselves; null means inference or a forward-only pass.
   Tape* tape = nullptr;
-  // Storage of activations and parameters: f32, or f64 for checks.
+  // Storage of activations: f32, bf16 (Note [Master weights]), or f64 for checks.
   DType dtype = DType::kF32;
   // Batch norm normalises with the statistics of the batch; otherwise with the stored ones.
   bool batch_statistics = false;

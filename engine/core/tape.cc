@@ -4,8 +4,8 @@
 
 namespace bigbigan {
 
-int Tape::add_slot(const Tensor& value) {
-  slots_.push_back({.shape = value.shape(), .dtype = value.dtype()});
+int Tape::add_slot(const Shape& shape, DType gradient_dtype) {
+  slots_.push_back({.shape = shape, .dtype = gradient_dtype});
   return static_cast<int>(slots_.size()) - 1;
 }
 
@@ -14,7 +14,7 @@ Var Tape::leaf(const Tensor& value, View grad, bool accumulate, int64_t tag) {
     return {value, known->second};
   }
   check_shape("tape", "leaf gradient", grad.shape, value.shape());
-  const int slot = add_slot(value);
+  const int slot = add_slot(value.shape(), grad.dtype);
   Slot& s = slots_[slot];
   s.external = grad;
   s.written = accumulate;
@@ -26,7 +26,7 @@ Var Tape::leaf(const Tensor& value, View grad, bool accumulate, int64_t tag) {
 }
 
 Var Tape::input(const Tensor& value) {
-  const int slot = add_slot(value);
+  const int slot = add_slot(value.shape(), value.dtype());
   slots_[slot].keep = true;
   return {value, slot};
 }
@@ -52,12 +52,13 @@ void Tape::push(std::string_view op, std::span<const Var> inputs, std::vector<in
 }
 
 std::vector<Var> Tape::record(std::string_view op, std::span<const Var> inputs,
-                              std::span<const Tensor> outputs, BackwardFn backward) {
+                              std::span<const Tensor> outputs, BackwardFn backward,
+                              std::optional<DType> gradient_dtype) {
   std::vector<Var> vars(outputs.begin(), outputs.end());
   if (!any_wanted(inputs)) return vars;
   std::vector<int> slots;
   for (Var& v : vars) {
-    v.slot = add_slot(v.value);
+    v.slot = add_slot(v.shape(), gradient_dtype.value_or(v.dtype()));
     slots.push_back(v.slot);
   }
   push(op, inputs, std::move(slots), false, std::move(backward));
@@ -126,10 +127,10 @@ GradTarget Backward::grad(int i) const {
 }
 
 Var record(const Context& ctx, std::string_view op, std::initializer_list<Var> inputs,
-           const Tensor& output, BackwardFn backward) {
+           const Tensor& output, BackwardFn backward, std::optional<DType> gradient_dtype) {
   if (ctx.tape == nullptr) return output;
   const std::span<const Var> list(inputs.begin(), inputs.size());
-  return ctx.tape->record(op, list, {&output, 1}, std::move(backward))[0];
+  return ctx.tape->record(op, list, {&output, 1}, std::move(backward), gradient_dtype)[0];
 }
 
 }  // namespace bigbigan

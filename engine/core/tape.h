@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -51,9 +52,9 @@ class Tape {
   // Called with the leaf's tag when the last node that uses the leaf has run.
   std::function<void(int64_t tag)> on_grad_ready;
 
-  // A leaf whose gradient the caller owns: `grad` has the value's shape; `accumulate` says whether
-  // the first write overwrites it. Leaves are told apart by the address of their gradient: the same
-  // parameter asked for twice is one leaf.
+  // A leaf whose gradient the caller owns: `grad` has the value's shape, and may have another dtype
+  // (Note [Master weights]); `accumulate` says whether the first write overwrites it. Leaves are
+  // told apart by the address of their gradient: the same parameter asked for twice is one leaf.
   Var leaf(const Tensor& value, View grad, bool accumulate, int64_t tag);
   // A leaf whose gradient the tape keeps; read it with gradient() after backward().
   Var input(const Tensor& value);
@@ -64,9 +65,11 @@ class Tape {
   [[nodiscard]] bool watches(const void* owner) const;
 
   // Records a node. `inputs` may hold constants. Returns one Var per output; without any input that
-  // wants a gradient nothing is recorded and the outputs are constants.
+  // wants a gradient nothing is recorded and the outputs are constants. Gradients of the outputs
+  // have `gradient_dtype`, or else the outputs' own.
   std::vector<Var> record(std::string_view op, std::span<const Var> inputs,
-                          std::span<const Tensor> outputs, BackwardFn backward);
+                          std::span<const Tensor> outputs, BackwardFn backward,
+                          std::optional<DType> gradient_dtype = {});
   // A node without outputs that starts the backward pass: a loss.
   void record_root(std::string_view op, std::span<const Var> inputs, BackwardFn backward);
   // Sets the gradient of `var` before backward(), as a loss would (for tests).
@@ -82,11 +85,11 @@ class Tape {
   friend class Backward;
   struct Slot {
     Shape shape;
-    DType dtype = DType::kF32;
-    Tensor grad;           // owned or borrowed buffer; empty until first written
-    View external;         // parameter gradient, if any
-    bool written = false;  // holds a (partial) gradient: further writes accumulate
-    bool keep = false;     // leaf: not freed
+    DType dtype = DType::kF32;  // of the gradient
+    Tensor grad;                // owned or borrowed buffer; empty until first written
+    View external;              // parameter gradient, if any
+    bool written = false;       // holds a (partial) gradient: further writes accumulate
+    bool keep = false;          // leaf: not freed
     bool notify = false;
     int64_t tag = 0;
     int uses = 0;  // nodes that list the slot and have not run
@@ -98,7 +101,7 @@ class Tape {
     bool root = false;
     BackwardFn backward;
   };
-  int add_slot(const Tensor& value);
+  int add_slot(const Shape& shape, DType gradient_dtype);
   bool any_wanted(std::span<const Var> inputs) const;
   void push(std::string_view op, std::span<const Var> inputs, std::vector<int> outputs, bool root,
             BackwardFn backward);
@@ -134,6 +137,6 @@ class Backward {
 
 // Records a one-output node on ctx.tape, or returns a constant when there is no tape.
 Var record(const Context& ctx, std::string_view op, std::initializer_list<Var> inputs,
-           const Tensor& output, BackwardFn backward);
+           const Tensor& output, BackwardFn backward, std::optional<DType> gradient_dtype = {});
 
 }  // namespace bigbigan

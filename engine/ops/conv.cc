@@ -90,25 +90,27 @@ Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var&
 }
 
 Var fold_upsample_weight(const Context& ctx, const Var& w) {
-  const Tensor v = Tensor::empty(ctx, {w.shape()[3], 4, 4, w.shape()[0]}, w.dtype());
+  const Tensor v = Tensor::empty(ctx, {w.shape()[3], 4, 4, w.shape()[0]}, ctx.dtype);
   ctx.run([&](const auto& ex) { fold_upsample_weight(ex, w.view(), v); });
-  return record(ctx, "fold_upsample_weight", {w}, v, [](Backward& b) {
+  const auto backward = [](Backward& b) {
     const GradTarget d = b.grad(0);
     b.ctx.run([&](const auto& ex) {
       fold_upsample_weight_backward(ex, b.d_output(), d.view, d.accumulate);
     });
-  });
+  };
+  return record(ctx, "fold_upsample_weight", {w}, v, backward, master_dtype(ctx.dtype));
 }
 
 Var fold_avg_pool_weight(const Context& ctx, const Var& w) {
-  const Tensor v = Tensor::empty(ctx, {w.shape()[0], 4, 4, w.shape()[3]}, w.dtype());
+  const Tensor v = Tensor::empty(ctx, {w.shape()[0], 4, 4, w.shape()[3]}, ctx.dtype);
   ctx.run([&](const auto& ex) { fold_avg_pool_weight(ex, w.view(), v); });
-  return record(ctx, "fold_avg_pool_weight", {w}, v, [](Backward& b) {
+  const auto backward = [](Backward& b) {
     const GradTarget d = b.grad(0);
     b.ctx.run([&](const auto& ex) {
       fold_avg_pool_weight_backward(ex, b.d_output(), d.view, d.accumulate);
     });
-  });
+  };
+  return record(ctx, "fold_avg_pool_weight", {w}, v, backward, master_dtype(ctx.dtype));
 }
 
 }  // namespace bigbigan

@@ -26,7 +26,8 @@ Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var&
 //  (a) nearest 2x upsample, then 3x3 pad 1      = transposed 4x4, stride 2, pad 1
 //  (b) 3x3 pad 1, then 2x2 average pool         = 4x4, stride 2, pad 1
 //  (c) a 1x1 convolution commutes with both.
-// The folded weights are linear in the 3x3 weights, which stay the parameters.
+// The folded weights are linear in the 3x3 weights, which stay the parameters: w and gradients have
+// master_dtype(ctx.dtype), v has ctx.dtype (Note [Master weights]).
 
 // (a): w (K, 3, 3, C) -> v (C, 4, 4, K) for conv2d_transposed; flip(w) convolved with ones(2, 2).
 Var fold_upsample_weight(const Context& ctx, const Var& w);

@@ -18,7 +18,7 @@ Tensor adversarial_loss(const Context& ctx, std::string_view name, AdversarialLo
     }
     return a;
   };
-  const Tensor terms = Tensor::empty(ctx, {kLossTermCount}, ctx.dtype);
+  const Tensor terms = Tensor::empty(ctx, {kLossTermCount}, master_dtype(ctx.dtype));
   ctx.run([&](const auto& ex) { adversarial_forward(ex, args(), terms); });
   if (ctx.tape != nullptr) {
     ctx.tape->record_root(name, scores, [args](Backward& b) {

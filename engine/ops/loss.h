@@ -19,7 +19,7 @@ struct PairScores {
 
 // L_D = mean_enc[h(s_x) + h(s_z) + h(s_xz)] + mean_gen[h(-s_x) + h(-s_z) + h(-s_xz)], h(t) = max(0,
 // 1 - t), each term clamped on its own. Returns the terms
-// (kLossTermCount) in ctx.dtype.
+// (kLossTermCount) in master_dtype(ctx.dtype).
 Tensor discriminator_loss(const Context& ctx, const PairScores& encoder,
                           const PairScores& generator, int64_t global_batch);
 

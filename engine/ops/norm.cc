@@ -104,7 +104,8 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 }
 
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
-                               std::span<const Tensor> u, double eps) {
+                               std::span<const Tensor> u, double eps,
+                               std::span<const DType> dtypes) {
   check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(),
         u.size());
   struct Saved {
@@ -116,7 +117,7 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
   for (size_t i = 0; i < weights.size(); ++i) {
     const Var& w = weights[i];
     const int64_t rows = w.shape()[0];
-    const Tensor y = Tensor::empty(ctx, w.shape(), w.dtype());
+    const Tensor y = Tensor::empty(ctx, w.shape(), dtypes.empty() ? ctx.dtype : dtypes[i]);
     const Tensor v = Tensor::empty(ctx, {rows == 0 ? 0 : w.value.elems() / rows}, w.dtype());
     saved.push_back(
         {y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v, Tensor::empty(ctx, {1}, w.dtype())});
@@ -131,7 +132,7 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
   for (size_t i = 0; i < saved.size(); ++i) {
     ctx.run([&](const auto& ex) { scale(ex, u[i], 1.0, saved[i].u, false); });
   }
-  return ctx.tape->record("spectral_norm", weights, outputs, [saved](Backward& b) {
+  const auto backward = [saved](Backward& b) {
     std::vector<SpectralNormBackwardArgs> list;
     for (int i = 0; i < static_cast<int>(saved.size()); ++i) {
       if (!b.wants(i) || !b.has(i)) continue;
@@ -147,7 +148,8 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
     }
     const Tensor scratch = workspace(b.ctx, spectral_norm_backward_scratch_elems(list));
     b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list, scratch); });
-  });
+  };
+  return ctx.tape->record("spectral_norm", weights, outputs, backward, master_dtype(ctx.dtype));
 }
 
 }  // namespace bigbigan

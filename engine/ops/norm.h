@@ -18,7 +18,7 @@ struct BatchNormOptions {
 // (N, C).
 //
 // gain and bias: (C) affine, (N, C) conditional, or empty Vars (1 and 0).
-// running_mean, running_var: buffers (C), f32 or f64 as ctx.dtype; read unless
+// running_mean, running_var: buffers (C), in master_dtype(ctx.dtype); read unless
 // ctx.batch_statistics, updated when ctx.batch_statistics && ctx.update_statistics. Batch mean and
 // biased variance are taken over the batch of ALL ranks of ctx.comm, each rank counting its own
 // samples (uneven and empty ranks are right), by Welford merge in rank order; backward likewise
@@ -33,7 +33,10 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 // otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for
 // A = dL/d(w/sigma):
 //   dL/dw = (A - <A, w/sigma> u^T v) / sigma
+// Output i is stored in dtypes[i], or where there are no `dtypes` as ctx.dtype; its gradient has
+// the dtype of the weights (Note [Master weights]).
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
-                               std::span<const Tensor> u, double eps);
+                               std::span<const Tensor> u, double eps,
+                               std::span<const DType> dtypes = {});
 
 }  // namespace bigbigan

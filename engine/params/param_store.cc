@@ -5,6 +5,7 @@
 
 #include "engine/params/init.h"
 #include "kernels/common/dispatch.h"
+#include "kernels/elementwise/unary.h"
 
 namespace bigbigan {
 namespace {
@@ -34,7 +35,10 @@ void for_each_conv_element(const Shape& s, const Move& move) {
 
 }  // namespace
 
-Var Param::operator()(const Context& ctx) const { return store->var(ctx, index); }
+Var Param::operator()(const Context& ctx) const { return store->var(ctx, index, ctx.dtype); }
+Var Param::master(const Context& ctx) const {
+  return store->var(ctx, index, master_dtype(ctx.dtype));
+}
 const Shape& Param::shape() const { return store->entry(index).shape; }
 Tensor Buffer::operator()(const Context& ctx) const { return store->buffer(ctx, index); }
 
@@ -59,8 +63,12 @@ Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind k
 
 void ParamStore::allocate(const Context& ctx, bool training) {
   const auto flat = [&](int64_t elems, MemoryTag tag) {
-    return Tensor::zeros(ctx, {elems}, ctx.dtype, tag);
+    return Tensor::zeros(ctx, {elems}, master_dtype(ctx.dtype), tag);
   };
+  ctx_ = ctx.with_tape(nullptr);
+  if (ctx.dtype == DType::kBF16) {
+    packed = Tensor::zeros(ctx, {elems_}, DType::kBF16, MemoryTag::kParameters);
+  }
   value = flat(elems_, MemoryTag::kParameters);
   statistics = flat(statistics_elems_, MemoryTag::kBuffers);
   directions = flat(directions_elems_, MemoryTag::kBuffers);
@@ -87,7 +95,12 @@ void ParamStore::initialize(uint64_t seed) {
                             : std::vector<double>(e.shape.elems(), e.initial);
     write_doubles(of(e, false), values);
   }
+  pack();
   if (ema) reset_ema();
+}
+
+void ParamStore::pack() {
+  if (packed) ctx_.run([&](const auto& ex) { convert(ex, value, packed); });
 }
 
 void ParamStore::reset_ema() {
@@ -116,9 +129,13 @@ Tensor ParamStore::of(const BufferEntry& entry, bool averaged) const {
   return flat.slice(entry.offset, entry.offset + entry.shape.elems()).reshape(entry.shape);
 }
 
-Var ParamStore::var(const Context& ctx, int index) {
+Var ParamStore::var(const Context& ctx, int index, DType dtype) {
   const Entry& e = entries_[index];
-  const Tensor current = of(use_ema ? ema : value, e);
+  const Tensor& master = use_ema ? ema : value;
+  const Tensor& flat = dtype == master.dtype() || use_ema ? master : packed;
+  check(flat && flat.dtype() == dtype, "{}: {} asked for in {}", name_,
+        use_ema ? "a moving average" : "a parameter", name_of(dtype));
+  const Tensor current = of(flat, e);
   if (ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
   check(static_cast<bool>(grad) && !use_ema, "{}: allocated without gradients", name_);
   return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, index);

@@ -35,8 +35,11 @@ struct Param {
   int index = -1;
 
   [[nodiscard]] explicit operator bool() const { return store != nullptr; }
-  // The value for use in a forward pass: a leaf when ctx.tape watches the store, else a constant.
+  // The value for use in a forward pass, in ctx.dtype: a leaf when ctx.tape watches the store, else
+  // a constant.
   [[nodiscard]] Var operator()(const Context& ctx) const;
+  // The same unrounded: Note [Master weights].
+  [[nodiscard]] Var master(const Context& ctx) const;
   [[nodiscard]] const Shape& shape() const;
 };
 struct Buffer {
@@ -46,6 +49,13 @@ struct Buffer {
   [[nodiscard]] Tensor operator()(const Context& ctx) const;
 };
 
+// Note [Master weights]: where activations are bf16, everything that adds up over many steps stays
+// f32: weights, their gradients, the optimiser's state, moving averages and statistics (bf16 would
+// lose an update smaller than 1/256 of the weight). Forward passes read a bf16 copy of the weights,
+// `packed`, formed anew whenever they change; a weight is thus a Var with a bf16 value and an f32
+// gradient. What computes with weights before they meet an activation, spectral norm and folding,
+// reads the masters and rounds its result once. The moving averages have no bf16 copy: pictures and
+// features are computed in f32.
 class ParamStore {
  public:
   struct Entry {
@@ -72,7 +82,8 @@ class ParamStore {
             ParamLayout layout = ParamLayout::kPlain);
   Buffer add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial);
 
-  // Makes the flat arrays in ctx.dtype. `training` adds gradient, Adam moments and moving averages.
+  // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and
+  // moving averages.
   void allocate(const Context& ctx, bool training);
   // Initial values by name and seed: the same whatever the order of declaration or the number of
   // ranks.
@@ -88,6 +99,7 @@ class ParamStore {
 
   // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated.
   Tensor value, grad, adam_m, adam_v, ema;
+  Tensor packed;  // `value` in bf16, where the context that allocated it has bf16 activations
   Tensor statistics, ema_statistics;  // buffers of kind kStatistics
   Tensor directions;  // buffers of kind kDirection: live and averaged model share them
 
@@ -96,7 +108,11 @@ class ParamStore {
   // A buffer of the live model, or of the averaged one.
   [[nodiscard]] Tensor of(const BufferEntry& entry, bool averaged) const;
 
-  Var var(const Context& ctx, int index);
+  // A parameter for a forward pass: in ctx.dtype, or the master. Throws Error{kInternal} for a bf16
+  // copy where there is none: of moving averages, or of a store allocated for another dtype.
+  Var var(const Context& ctx, int index, DType dtype);
+  // Forms `packed` anew; to be called when `value` has changed. Nothing to do where it is empty.
+  void pack();
   Tensor buffer(const Context& ctx, int index) const;
   // Starts the moving averages anew from the live weights and statistics.
   void reset_ema();
@@ -109,6 +125,7 @@ class ParamStore {
 
  private:
   std::string name_;
+  Context ctx_;  // of allocate()
   std::vector<Entry> entries_;
   std::vector<BufferEntry> buffer_entries_;
   int64_t elems_ = 0;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/common/widened.h"
 
 namespace bigbigan {
 namespace {
@@ -100,6 +101,10 @@ void backward_sample(const AttentionBackwardArgs& a, const Sizes& s, int64_t n) 
 
 void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstView value, View y,
                        View log_sum) {
+  if (query.dtype == DType::kBF16) {
+    return attention_forward(ex, Widened(query), Widened(key), Widened(value),
+                             WidenedResult(y, false), log_sum);
+  }
   const Observed observed(ex);
   const Sizes s = sizes_of(query.shape, key.shape, value.shape);
   check_shape("attention", "y", y.shape, {s.n, s.queries, s.width});
@@ -118,6 +123,21 @@ void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstV
 }
 
 void attention_backward(const CpuExec& ex, const AttentionBackwardArgs& a) {
+  if (a.query.dtype == DType::kBF16) {
+    const Widened query(a.query), key(a.key), value(a.value), y(a.y), d_y(a.d_y);
+    const WidenedResult d_query(a.d_query, a.accumulate_query), d_key(a.d_key, a.accumulate_key),
+        d_value(a.d_value, a.accumulate_value);
+    AttentionBackwardArgs wide = a;
+    wide.query = query;
+    wide.key = key;
+    wide.value = value;
+    wide.y = y;
+    wide.d_y = d_y;
+    wide.d_query = d_query;
+    wide.d_key = d_key;
+    wide.d_value = d_value;
+    return attention_backward(ex, wide);
+  }
   const Observed observed(ex);
   const Sizes s = sizes_of(a.query.shape, a.key.shape, a.value.shape);
   check_shape("attention", "d_y", a.d_y.shape, {s.n, s.queries, s.width});

@@ -1,8 +1,8 @@
 // Fused attention of BigGAN's non-local block: y = softmax(query key^T) value, no 1/sqrt(D).
 //
 // query (N, Q, D), key (N, K, D), value (N, K, V), y (N, Q, V), log_sum (N, Q) = log sum_k
-// exp(score). Scores live in tiles: the (Q, K) matrix is never stored. f32, f64 on the CPU; f32,
-// bf16 on CUDA, where log_sum is f32 in either case, D <= 64 and V <= 192.
+// exp(score). Scores live in tiles: the (Q, K) matrix is never stored. f32, bf16, and
+// f64 on the CPU; log_sum of bf16 is f32. On CUDA D <= 64 and V <= 192.
 #pragma once
 
 #include "kernels/common/exec.h"

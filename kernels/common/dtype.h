@@ -85,6 +85,10 @@ constexpr DType dtype_of() {
   }
 }
 
+// What is kept beside activations of `dtype` without loss: weights and their gradients, optimiser
+// state, statistics, losses.
+constexpr DType master_dtype(DType dtype) { return dtype == DType::kBF16 ? DType::kF32 : dtype; }
+
 // The type arithmetic is done in: double for f64, float for everything stored narrower.
 template <class T>
 using Accum = std::conditional_t<std::is_same_v<std::remove_cv_t<T>, double>, double, float>;

@@ -1,6 +1,7 @@
 #include "kernels/conv/conv2d.h"
 
 #include "kernels/common/dispatch.h"
+#include "kernels/common/widened.h"
 #include "kernels/conv/conv2d_loops.h"
 #include "kernels/conv/conv2d_onednn.h"
 #include "kernels/conv/conv2d_shapes.h"
@@ -27,11 +28,15 @@ ConvGeometry conv_geometry(const Shape& x, const Shape& w, int64_t stride, int64
 
 int64_t conv2d_scratch_bytes(const CpuExec&, ConvPass pass, const ConvGeometry& g, DType dtype,
                              const ConvExtras&) {
-  return dtype == DType::kF32 && g.n > 0 ? onednn::conv2d_scratch_bytes(pass, g) : 0;
+  return dtype != DType::kF64 && g.n > 0 ? onednn::conv2d_scratch_bytes(pass, g) : 0;
 }
 
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
                   ConstView bias, bool relu, View y, View scratch) {
+  if (x.dtype == DType::kBF16) {
+    return conv2d_fprop(ex, g, Widened(x), Widened(w), Widened(bias), relu, WidenedResult(y, false),
+                        scratch);
+  }
   const Observed observed(ex,
                           {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
   check_fprop(g, x, w, bias, y);
@@ -48,6 +53,10 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
 
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
                   ConstView bias, View d_x, bool accumulate, View scratch) {
+  if (d_y.dtype == DType::kBF16) {
+    return conv2d_dgrad(ex, g, Widened(d_y), Widened(w), Widened(bias),
+                        WidenedResult(d_x, accumulate), accumulate, scratch);
+  }
   const Observed observed(
       ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
   check_dgrad(g, d_y, w, bias, d_x);
@@ -64,6 +73,9 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
 
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch) {
+  if (x.dtype == DType::kBF16) {
+    return conv2d_wgrad(ex, g, Widened(x), Widened(d_y), d_w, accumulate, scratch);
+  }
   const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
   check_wgrad(g, x, d_y, d_w);
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {

@@ -47,6 +47,9 @@ struct Problem {
     if (pass == ConvPass::kFprop) return g.y();
     return pass == ConvPass::kDgrad ? g.x() : g.weight();
   }
+  [[nodiscard]] DType result_dtype() const {
+    return pass == ConvPass::kWgrad ? master_dtype(dtype) : dtype;
+  }
   [[nodiscard]] std::string name() const {
     constexpr const char* kPasses[] = {"fprop", "dgrad", "wgrad"};
     return fmt::format("conv2d {} of x {} and weight {}, stride {}, pad {}, {}",
@@ -84,12 +87,14 @@ GraphTensor pointwise(frontend::graph::Graph& graph, frontend::PointwiseMode_t m
   return b ? graph.pointwise(a, b, attributes) : graph.pointwise(a, attributes);
 }
 
+frontend::DataType_t library_type(DType dtype) {
+  return dtype == DType::kBF16 ? frontend::DataType_t::BFLOAT16 : frontend::DataType_t::FLOAT;
+}
+
 std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
   namespace graphs = frontend::graph;
   const auto graph = std::make_shared<graphs::Graph>();
-  graph
-      ->set_io_data_type(p.dtype == DType::kBF16 ? frontend::DataType_t::BFLOAT16
-                                                 : frontend::DataType_t::FLOAT)
+  graph->set_io_data_type(library_type(p.dtype))
       .set_intermediate_data_type(frontend::DataType_t::FLOAT)
       .set_compute_data_type(frontend::DataType_t::FLOAT)
       // Plans live as long as the process, so that captured graphs need not keep them alive.
@@ -121,6 +126,7 @@ std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
     made = pointwise(*graph, frontend::PointwiseMode_t::RELU_FWD, made, nullptr, shape);
   }
   lay_out(*made, shape).set_uid(output).set_alignment(kAlignment).set_output(true);
+  made->set_data_type(library_type(p.result_dtype()));
   return graph;
 }
 
@@ -287,7 +293,7 @@ int64_t apart_at(const Plan& plan) { return (plan.workspace_bytes + 255) / 256 *
 
 int64_t scratch_bytes(const Problem& p, const Plan& plan) {
   if (!p.extras.accumulate) return plan.workspace_bytes;
-  return apart_at(plan) + p.result().elems() * static_cast<int64_t>(size_of(p.dtype));
+  return apart_at(plan) + p.result().elems() * static_cast<int64_t>(size_of(p.result_dtype()));
 }
 
 // `inputs`: the two operands of the convolution, by their names in the graph.
@@ -301,7 +307,8 @@ void run(const CudaExec& ex, const Problem& p,
   if (p.extras.accumulate) made.data = static_cast<std::byte*>(scratch.data) + apart_at(plan);
   std::unordered_map<int64_t, void*> operands;
   const auto add = [&](Operand operand, ConstView view) {
-    check(view.dtype == p.dtype, "{}: an operand is {}", p.name(), name_of(view.dtype));
+    check(view.dtype == (operand == output ? p.result_dtype() : p.dtype), "{}: an operand is {}",
+          p.name(), name_of(view.dtype));
     check(reinterpret_cast<uintptr_t>(view.data) % kAlignment == 0,
           "{}: an operand is not at a multiple of {} bytes", p.name(), kAlignment);
     operands[operand] = const_cast<void*>(view.data);
@@ -353,8 +360,8 @@ void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstV
     if (accumulate) return;
     return check_cuda(cudaMemsetAsync(d_w.data, 0, d_w.bytes(), ex.stream), "conv2d");
   }
-  run(ex, {ConvPass::kWgrad, g, d_w.dtype, {.accumulate = accumulate}}, {{kX, x}, {kY, d_y}},
-      kWeight, {}, d_w, scratch);
+  run(ex, {ConvPass::kWgrad, g, x.dtype, {.accumulate = accumulate}}, {{kX, x}, {kY, d_y}}, kWeight,
+      {}, d_w, scratch);
 }
 
 namespace cudnn {

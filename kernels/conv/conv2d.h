@@ -2,8 +2,9 @@
 // own.
 //
 // y[n,p,q,k] = bias[k] + sum_{r,s,c} x[n, p stride + r - pad, q stride + s - pad, c] w[k,r,s,c],
-// zero outside x. CPU: f32 by oneDNN, f64 by loops (the oracle of the former). CUDA: f32 (without
-// TF32) and bf16 by cuDNN, accumulated in f32.
+// zero outside x. CPU: f32 by oneDNN, f64 by loops (the oracle of the former), bf16 through f32.
+// CUDA: f32 (without TF32) and bf16 by cuDNN, accumulated in f32. All operands have one dtype, but
+// the gradient of bf16 weights is f32.
 #pragma once
 
 #include "kernels/common/exec.h"
@@ -54,7 +55,7 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
 void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
                   ConstView bias, View d_x, bool accumulate, View scratch);
 
-// d_w (+)= gradient of w; fixed chunks of samples, added in order.
+// d_w (+)= gradient of w, in master_dtype(x); fixed chunks of samples, added in order.
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch);
 void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,

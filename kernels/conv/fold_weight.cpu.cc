@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/common/widened.h"
 
 namespace bigbigan {
 namespace {
@@ -31,6 +32,7 @@ void for_each_pair(const std::array<Taps, 4>& taps, const Body& body) {
 }  // namespace
 
 void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
+  if (v.dtype == DType::kBF16) return fold_upsample_weight(ex, w, WidenedResult(v, false));
   const Observed observed(ex);
   check_folded("fold_upsample_weight", w.shape, v.shape, true);
   const int64_t out = w.shape[0], in = w.shape[3];
@@ -65,6 +67,7 @@ void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, b
 }
 
 void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
+  if (v.dtype == DType::kBF16) return fold_avg_pool_weight(ex, w, WidenedResult(v, false));
   const Observed observed(ex);
   check_folded("fold_avg_pool_weight", w.shape, v.shape, false);
   const int64_t in = w.shape[3];

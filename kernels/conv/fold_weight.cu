@@ -1,3 +1,4 @@
+#include "kernels/common/dispatch.cuh"
 #include "kernels/common/units.cuh"
 #include "kernels/conv/fold_weight_shapes.h"
 
@@ -50,9 +51,9 @@ __device__ inline float folded(const float (&from)[kFromTaps<Fold>], int tap) {
 }
 
 // out (filters, to, c) (+)= a quarter, a half on each axis, of the folded in (filters, from, c)
-template <class Fold, int N>
+template <class Fold, class T, int N>
 __global__ void fold_kernel(const float* __restrict__ in, uint32_t units, int c, bool accumulate,
-                            float* out) {
+                            T* out) {
   for_each_unit(units, [&](uint32_t u) {
     const UnitPlace at = place_of<N>(u, 1, c);  // a row is a filter
     float from[N][kFromTaps<Fold>];
@@ -65,7 +66,7 @@ __global__ void fold_kernel(const float* __restrict__ in, uint32_t units, int c,
     }
 #pragma unroll
     for (int tap = 0; tap < kToTaps<Fold>; ++tap) {
-      float* to = out + (at.row * kToTaps<Fold> + tap) * c + at.channel;
+      T* to = out + (at.row * kToTaps<Fold> + tap) * c + at.channel;
       float v[N] = {};
       if (accumulate) load(to, v);
 #pragma unroll
@@ -82,9 +83,9 @@ constexpr size_t tile_bytes() {
 
 // out (a, to, b) (+)= the folded in (b, from, a). A block turns a tile of 32 a and 32 b, so that
 // warps read along a and write along b, 128 bytes each: packs would turn into gaps.
-template <class Fold>
+template <class Fold, class T>
 __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_extent, int b_extent,
-                                       bool accumulate, float* out) {
+                                       bool accumulate, T* out) {
   // [tap][b][a], rows one longer than a warp: neither side meets a bank twice.
   GPU_DYNAMIC_SHARED(float, tile);
   const auto place = [](int tap, int b, int a) { return (tap * kTile + b) * (kTile + 1) + a; };
@@ -107,8 +108,8 @@ __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_exten
     for (int tap = 0; tap < kFromTaps<Fold>; ++tap) from[tap] = tile[place(tap, lane, a)];
 #pragma unroll
     for (int tap = 0; tap < kToTaps<Fold>; ++tap) {
-      float& to = out[(int64_t{a0 + a} * kToTaps<Fold> + tap) * b_extent + b0 + lane];
-      to = (accumulate ? to : 0.0f) + folded<Fold>(from, tap);
+      T& to = out[(int64_t{a0 + a} * kToTaps<Fold> + tap) * b_extent + b0 + lane];
+      to = from_float<T>((accumulate ? to_float(to) : 0.0f) + folded<Fold>(from, tap));
     }
   }
 }
@@ -116,18 +117,22 @@ __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_exten
 template <class Fold>
 void fold(const CudaExec& ex, ConstView in, bool accumulate, View out) {
   const int64_t c = in.shape[3];
-  dispatch_width<float>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
-    const int64_t units = in.shape[0] * c / N;
-    launch(fold_kernel<Fold, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-           in.as<float>(), units, c, accumulate, out.as<float>());
+  dispatch_cuda("fold_weight", out.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
+      const int64_t units = in.shape[0] * c / N;
+      launch(fold_kernel<Fold, T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+             in.as<float>(), units, c, accumulate, out.as<T>());
+    });
   });
 }
 
 template <class Fold>
 void fold_transposed(const CudaExec& ex, ConstView in, bool accumulate, View out) {
   const int64_t a = out.shape[0], b = in.shape[0];
-  launch(fold_transposed_kernel<Fold>, Extent(blocks_for(a, kTile), blocks_for(b, kTile)), kThreads,
-         tile_bytes<Fold>(), ex.stream, in.as<float>(), a, b, accumulate, out.as<float>());
+  dispatch_cuda("fold_weight", out.dtype, [&]<class T>(TypeTag<T>) {
+    launch(fold_transposed_kernel<Fold, T>, Extent(blocks_for(a, kTile), blocks_for(b, kTile)),
+           kThreads, tile_bytes<Fold>(), ex.stream, in.as<float>(), a, b, accumulate, out.as<T>());
+  });
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
-// 3x3 weights folded with a 2x2 resampling into 4x4 weights, and the adjoint maps. f32, f64.
+// 3x3 weights folded with a 2x2 resampling into 4x4 weights, and the adjoint maps. f32, f64;
+// v also bf16, of w in f32: sums are formed in f32 and rounded once.
 //
 // Along one axis, with w = (w0, w1, w2):
 //   upsample: v = (w2, w1 + w2, w0 + w1, w0)            d_w = (dv2 + dv3, dv1 + dv2, dv0 + dv1)
 //   average:  v = (w0, w0 + w1, w1 + w2, w2) / 2        d_wk = (dvk + dvk+1) / 2
-// In two dimensions both are the tensor product. Sums are formed in the accumulation type.
+// In two dimensions both are the tensor product.
 #pragma once
 
 #include "kernels/common/exec.h"

@@ -92,6 +92,9 @@ void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, Vi
       for (int64_t i = begin; i < end; ++i) sum += double(A(pb[i])) * double(A(g[i]));
       partial[begin / kElementGrain] = sum;
     });
+  });
+  dispatch_float("add_scaled", d_gamma.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
     double total = accumulate ? double(A(*d_gamma.as<T>())) : 0.0;
     for (int64_t i = 0; i < add_scaled_scratch_elems(b.shape); ++i) total += partial[i];
     *d_gamma.as<T>() = T(A(total));

@@ -156,6 +156,8 @@ void add_scaled_backward_gamma(const CudaExec& ex, ConstView b, ConstView d_y, V
   const int64_t n = b.elems(), blocks = std::min(kMaxPartials, add_scaled_scratch_elems(b.shape));
   dispatch_cuda("add_scaled", b.dtype, [&]<class T>(TypeTag<T>) {
     launch(dot_kernel<T>, blocks, kThreads, 0, ex.stream, b.as<T>(), d_y.as<T>(), n, partial);
+  });
+  dispatch_cuda("add_scaled", d_gamma.dtype, [&]<class T>(TypeTag<T>) {
     launch(dot_end_kernel<T>, 1, kLastThreads, 0, ex.stream, partial, blocks, accumulate,
            d_gamma.as<T>());
   });

@@ -59,6 +59,15 @@ __global__ void map_backward_kernel(const T* __restrict__ saved, const T* __rest
   });
 }
 
+// y = x
+__global__ void convert_kernel(const float* __restrict__ x, int64_t n, bf16* __restrict__ y) {
+  for_each_pack<kPackElems<bf16>>(n, all_aligned(x, y), [&](auto width, int64_t i) {
+    float v[width];
+    load(x + i, v);
+    store(y + i, v);
+  });
+}
+
 template <class F>
 void map(const CudaExec& ex, const char* op, ConstView x, const F& f, bool accumulate, View y) {
   check(x.elems() == y.elems(), "{}: {} to {}", op, x.shape, y.shape);
@@ -116,6 +125,14 @@ void softplus_backward(const CudaExec& ex, ConstView x, ConstView d_y, View d_x,
 void scale(const CudaExec& ex, ConstView x, double factor, View y, bool accumulate) {
   const Observed observed(ex);
   map(ex, "scale", x, Scale{static_cast<float>(factor)}, accumulate, y);
+}
+
+void convert(const CudaExec& ex, ConstView x, View y) {
+  const Observed observed(ex);
+  check(x.elems() == y.elems(), "convert: {} to {}", x.shape, y.shape);
+  const int64_t n = x.elems();
+  launch(convert_kernel, pack_blocks<kPackElems<bf16>>(n, kThreads), kThreads, 0, ex.stream,
+         x.as<float>(), n, y.as<bf16>());
 }
 
 }  // namespace bigbigan

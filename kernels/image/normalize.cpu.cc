@@ -10,14 +10,15 @@ void normalize_image(const CpuExec& ex, ConstView x, ConstView flip, View y) {
   check_shape("normalize_image", "y", y.shape, x.shape);
   const int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], c = x.shape[3];
   if (flip) check_shape("normalize_image", "flip", flip.shape, {n});
-  dispatch_real("normalize_image", y.dtype, [&]<class T>(TypeTag<T>) {
+  dispatch_float("normalize_image", y.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
     ex.for_chunks(n, [&](int64_t image) {
       const bool mirrored = flip && flip.as<uint8_t>()[image] != 0;
       for (int64_t row = image * h; row < (image + 1) * h; ++row) {
         for (int64_t i = 0; i < w; ++i) {
           const uint8_t* from = x.as<uint8_t>() + (row * w + (mirrored ? w - 1 - i : i)) * c;
           T* to = y.as<T>() + (row * w + i) * c;
-          for (int64_t k = 0; k < c; ++k) to[k] = T(from[k]) / T(127.5) - T(1);
+          for (int64_t k = 0; k < c; ++k) to[k] = T(A(from[k]) / A(127.5) - A(1));
         }
       }
     });

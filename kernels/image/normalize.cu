@@ -1,3 +1,4 @@
+#include "kernels/common/dispatch.cuh"
 #include "kernels/common/units.cuh"
 #include "kernels/image/normalize.h"
 
@@ -8,9 +9,9 @@ constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at 
 
 // y = x / 127.5 - 1, mirrored where flip (N, or null) says so; h, w, c of the images. A unit is N
 // neighbours of one row, which may belong to several pixels.
-template <int N>
+template <class T, int N>
 __global__ void normalize_kernel(const uint8_t* __restrict__ x, const uint8_t* __restrict__ flip,
-                                 uint32_t units, int h, int w, int c, float* y) {
+                                 uint32_t units, int h, int w, int c, T* y) {
   for_each_unit(units, [&](uint32_t u) {
     const uint32_t per_row = static_cast<uint32_t>(w) * c / N, row = u / per_row;
     const int first = static_cast<int>(u - row * per_row) * N;
@@ -60,10 +61,12 @@ void normalize_image(const CudaExec& ex, ConstView x, ConstView flip, View y) {
   const int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], c = x.shape[3];
   if (flip) check_shape("normalize_image", "flip", flip.shape, {n});
   const auto* mirrored = flip ? flip.as<uint8_t>() : nullptr;
-  dispatch_width<float>(w * c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
-    const int64_t units = x.elems() / N;
-    launch(normalize_kernel<N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-           x.as<uint8_t>(), mirrored, units, h, w, c, y.as<float>());
+  dispatch_cuda("normalize_image", y.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(w * c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = x.elems() / N;
+      launch(normalize_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+             x.as<uint8_t>(), mirrored, units, h, w, c, y.as<T>());
+    });
   });
 }
 

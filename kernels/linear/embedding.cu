@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/common/dispatch.cuh"
 #include "kernels/common/units.cuh"
 #include "kernels/linear/embedding.h"
 
@@ -11,10 +12,9 @@ constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at 
 constexpr int kBackwardThreads = 128;
 
 // y (N rows) = table[labels], NaN for a label outside the table
-template <int N>
-__global__ void embedding_kernel(const float* __restrict__ table,
-                                 const int32_t* __restrict__ labels, uint32_t units, int classes,
-                                 int width, float* y) {
+template <class T, int N>
+__global__ void embedding_kernel(const T* __restrict__ table, const int32_t* __restrict__ labels,
+                                 uint32_t units, int classes, int width, T* y) {
   for_each_unit(units, [&](uint32_t u) {
     const uint32_t per_row = static_cast<uint32_t>(width) / N, row = u / per_row;
     const int label = labels[row];
@@ -30,10 +30,10 @@ __global__ void embedding_kernel(const float* __restrict__ table,
 }
 
 // d_table (classes, width) (+)= the rows of d_y (n, width) whose label it is, in their order
-template <int N>
+template <class T, int N>
 __global__ void embedding_backward_kernel(const int32_t* __restrict__ labels,
-                                          const float* __restrict__ d_y, int n, int classes,
-                                          int width, bool accumulate, float* d_table) {
+                                          const T* __restrict__ d_y, int n, int classes, int width,
+                                          bool accumulate, float* d_table) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t label = grid_thread() / kWarp;
   if (label >= classes) return;  // a whole warp
@@ -64,10 +64,12 @@ void embedding_forward(const CudaExec& ex, ConstView table, ConstView labels, Vi
   const Observed observed(ex);
   const int64_t n = labels.shape[0], width = table.shape[1];
   check_shape("embedding", "y", y.shape, {n, width});
-  dispatch_width<float>(width, all_aligned(table.data, y.data), [&]<int N>(Width<N>) {
-    const int64_t units = y.elems() / N;
-    launch(embedding_kernel<N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-           table.as<float>(), labels.as<int32_t>(), units, table.shape[0], width, y.as<float>());
+  dispatch_cuda("embedding", y.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(width, all_aligned(table.data, y.data), [&]<int N>(Width<N>) {
+      const int64_t units = y.elems() / N;
+      launch(embedding_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+             table.as<T>(), labels.as<int32_t>(), units, table.shape[0], width, y.as<T>());
+    });
   });
 }
 
@@ -76,11 +78,12 @@ void embedding_backward(const CudaExec& ex, ConstView labels, ConstView d_y, Vie
   const Observed observed(ex);
   const int64_t n = labels.shape[0], classes = d_table.shape[0], width = d_table.shape[1];
   check_shape("embedding", "d_y", d_y.shape, {n, width});
-  dispatch_width<float>(width, all_aligned(d_y.data, d_table.data), [&]<int N>(Width<N>) {
-    const int64_t blocks = width == 0 ? 0 : blocks_for(classes * kWarp, kBackwardThreads);
-    launch(embedding_backward_kernel<N>, blocks, kBackwardThreads, 0, ex.stream,
-           labels.as<int32_t>(), d_y.as<float>(), n, classes, width, accumulate,
-           d_table.as<float>());
+  const int64_t blocks = width == 0 ? 0 : blocks_for(classes * kWarp, kBackwardThreads);
+  dispatch_cuda("embedding", d_y.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(width, all_aligned(d_y.data, d_table.data), [&]<int N>(Width<N>) {
+      launch(embedding_backward_kernel<T, N>, blocks, kBackwardThreads, 0, ex.stream,
+             labels.as<int32_t>(), d_y.as<T>(), n, classes, width, accumulate, d_table.as<float>());
+    });
   });
 }
 

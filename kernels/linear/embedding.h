@@ -1,4 +1,4 @@
-// Rows of a table picked by label; f32, f64.
+// Rows of a table picked by label; f32, f64, bf16. The gradient of a bf16 table is f32.
 #pragma once
 
 #include "kernels/common/exec.h"

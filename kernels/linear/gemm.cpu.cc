@@ -7,6 +7,7 @@
 
 #include "kernels/common/dispatch.h"
 #include "kernels/common/one_thread.h"
+#include "kernels/common/widened.h"
 
 namespace bigbigan {
 namespace {
@@ -95,6 +96,18 @@ void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
   });
 }
 
+// The same product with f32 operands in place of bf16 ones.
+template <class Product>
+void through_f32(const GemmArgs& g, const Product& product) {
+  const Widened a(g.a), b(g.b);
+  const WidenedResult c(g.c, g.accumulate);
+  GemmArgs wide = g;
+  wide.a = a;
+  wide.b = b;
+  wide.c = c;
+  product(wide);
+}
+
 }  // namespace
 
 GemmSizes gemm_sizes(const GemmArgs& g) {
@@ -120,6 +133,9 @@ GemmSizes batched_gemm_sizes(const GemmArgs& g) {
 }
 
 void gemm(const CpuExec& ex, const GemmArgs& g) {
+  if (g.a.dtype == DType::kBF16) {
+    return through_f32(g, [&](const GemmArgs& wide) { gemm(ex, wide); });
+  }
   const Sizes s = gemm_sizes(g);
   const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
   if (s.m == 0 || s.n == 0) return;
@@ -134,6 +150,9 @@ void gemm(const CpuExec& ex, const GemmArgs& g) {
 }
 
 void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
+  if (g.a.dtype == DType::kBF16) {
+    return through_f32(g, [&](const GemmArgs& wide) { batched_gemm(ex, wide); });
+  }
   const Observed observed(ex);
   const Sizes s = batched_gemm_sizes(g);
   dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {

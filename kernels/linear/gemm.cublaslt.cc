@@ -61,15 +61,17 @@ struct Library {
 // One product as cuBLASLt sees it. It stores by columns, so that our row-major a is its a^T:
 // c^T = op(b)^T op(a)^T is computed, with b as the first operand.
 struct Problem {
+  using Key = std::array<int64_t, 10>;
   GemmSizes sizes;
   bool transpose_a = false, transpose_b = false;
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;    // of a and b
+  DType c_dtype = DType::kF32;  // f32 also for bf16 operands
   int device = 0;
   int alignment = 0;  // bytes, of all operands
 
-  [[nodiscard]] std::array<int64_t, 9> key() const {
-    return {sizes.m,     sizes.n,        sizes.k, sizes.batch, transpose_a,
-            transpose_b, int64_t(dtype), device,  alignment};
+  [[nodiscard]] Key key() const {
+    return {sizes.m,     sizes.n,        sizes.k,          sizes.batch, transpose_a,
+            transpose_b, int64_t(dtype), int64_t(c_dtype), device,      alignment};
   }
 };
 
@@ -116,10 +118,10 @@ class Products {
     return plans_.emplace(p.key(), plan_of(handle, p)).first->second;
   }
 
-  [[nodiscard]] cublasLtMatrixLayoutOpaque_t layout(const Problem& p, int64_t rows,
+  [[nodiscard]] cublasLtMatrixLayoutOpaque_t layout(const Problem& p, DType dtype, int64_t rows,
                                                     int64_t columns) const {
     cublasLtMatrixLayoutOpaque_t made;
-    const cudaDataType type = p.dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType type = dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
     library_.check(library_.init_layout(&made, sizeof(made), type, rows, columns, rows), "layout");
     const auto batch = static_cast<int32_t>(p.sizes.batch);
     const int64_t stride = rows * columns;
@@ -165,9 +167,9 @@ class Products {
     library_.check(
         library_.set_of_product(&plan.product, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof(of_a)),
         "descriptor");
-    plan.b = p.transpose_b ? layout(p, k, n) : layout(p, n, k);
-    plan.a = p.transpose_a ? layout(p, m, k) : layout(p, k, m);
-    plan.c = layout(p, n, m);
+    plan.b = p.transpose_b ? layout(p, p.dtype, k, n) : layout(p, p.dtype, n, k);
+    plan.a = p.transpose_a ? layout(p, p.dtype, m, k) : layout(p, p.dtype, k, m);
+    plan.c = layout(p, p.c_dtype, n, m);
     cublasLtMatmulPreferenceOpaque_t wanted = preference(p);
     cublasLtMatmulHeuristicResult_t best = {};
     int count = 0;
@@ -185,7 +187,7 @@ class Products {
   Library library_;
   std::mutex mutex_;
   std::map<int, cublasLtHandle_t> handles_;  // by device; released with the process
-  std::map<std::array<int64_t, 9>, Plan> plans_;
+  std::map<Problem::Key, Plan> plans_;
 };
 
 // The largest of 256, 16 and the size of an element that divides all three addresses.
@@ -193,14 +195,14 @@ int alignment_of(const GemmArgs& g) {
   const auto bits = reinterpret_cast<uintptr_t>(g.a.data) | reinterpret_cast<uintptr_t>(g.b.data) |
                     reinterpret_cast<uintptr_t>(g.c.data);
   if (bits % 256 == 0) return 256;
-  return bits % 16 == 0 ? 16 : static_cast<int>(size_of(g.c.dtype));
+  return bits % 16 == 0 ? 16 : static_cast<int>(size_of(g.a.dtype));
 }
 
 void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
-  check(g.c.dtype == DType::kF32 || g.c.dtype == DType::kBF16, "gemm: no CUDA kernel for {}",
-        name_of(g.c.dtype));
-  check(g.a.dtype == g.c.dtype && g.b.dtype == g.c.dtype, "gemm: {} times {} to {}",
-        name_of(g.a.dtype), name_of(g.b.dtype), name_of(g.c.dtype));
+  check(g.a.dtype == DType::kF32 || g.a.dtype == DType::kBF16, "gemm: no CUDA kernel for {}",
+        name_of(g.a.dtype));
+  check(g.b.dtype == g.a.dtype && (g.c.dtype == g.a.dtype || g.c.dtype == DType::kF32),
+        "gemm: {} times {} to {}", name_of(g.a.dtype), name_of(g.b.dtype), name_of(g.c.dtype));
   if (s.m == 0 || s.n == 0 || s.batch == 0) return;
   if (s.k == 0) {  // an empty sum, which the library refuses
     if (g.accumulate) return;
@@ -209,7 +211,8 @@ void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
   Problem p{.sizes = s,
             .transpose_a = g.transpose_a,
             .transpose_b = g.transpose_b,
-            .dtype = g.c.dtype,
+            .dtype = g.a.dtype,
+            .c_dtype = g.c.dtype,
             .alignment = alignment_of(g)};
   check_cuda(cudaGetDevice(&p.device), "gemm");
   Products::instance().multiply(ex, p, g);

@@ -31,8 +31,9 @@ struct GemmSizes {
 GemmSizes gemm_sizes(const GemmArgs& args);
 GemmSizes batched_gemm_sizes(const GemmArgs& args);
 
-// CPU: f32 by oneDNN in fixed blocks of rows of c, f64 by loops. CUDA: f32 and bf16 by cuBLASLt,
-// accumulated in f32, without TF32. Views may have rank > 2: leading axes fold into the rows.
+// CPU: f32 by oneDNN in fixed blocks of rows of c, f64 by loops, bf16 through f32. CUDA: f32 and
+// bf16 by cuBLASLt, accumulated in f32, without TF32. The product of bf16 matrices is bf16 or f32.
+// Views may have rank > 2: leading axes fold into the rows.
 void gemm(const CpuExec& ex, const GemmArgs& args);
 void gemm(const CudaExec& ex, const GemmArgs& args);
 

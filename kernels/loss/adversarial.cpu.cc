@@ -34,7 +34,7 @@ void add_gradient(const AdversarialArgs& args, int score, View d_scores, bool ac
   for (int64_t i = 0; i < scores.elems(); ++i) {
     const bool active = !(sign * double(s[i]) >= 1);
     const double slope = args.loss == AdversarialLoss::kLinear ? sign : active ? -sign : 0.0;
-    out[i] = static_cast<T>((accumulate ? double(out[i]) : 0.0) + slope / args.batch);
+    out[i] = T(Accum<T>((accumulate ? double(out[i]) : 0.0) + slope / args.batch));
   }
 }
 
@@ -43,16 +43,19 @@ void add_gradient(const AdversarialArgs& args, int score, View d_scores, bool ac
 void adversarial_forward(const CpuExec& ex, const AdversarialArgs& args, View terms) {
   const Observed observed(ex);
   check_shape("adversarial_loss", "terms", terms.shape, {kLossTermCount});
+  std::array<double, kLossTermCount> sums{};
+  for (int i = 0; i < kScoreCount; ++i) {
+    if (!args.scores[i]) continue;
+    Sums s;
+    dispatch_float("adversarial_loss", args.scores[i].dtype, [&]<class T>(TypeTag<T>) {
+      s = sums_of<T>(args.loss, args.scores[i], sign_of(i));
+    });
+    const int kind = i % 3, half = i / 3;
+    sums[kLossTotal] += s.loss / args.batch;
+    sums[kLossX + kind] += s.loss / args.batch;
+    sums[kScoreXReal + 2 * kind + half] = s.score / args.batch;
+  }
   dispatch_real("adversarial_loss", terms.dtype, [&]<class T>(TypeTag<T>) {
-    std::array<double, kLossTermCount> sums{};
-    for (int i = 0; i < kScoreCount; ++i) {
-      if (!args.scores[i]) continue;
-      const Sums s = sums_of<T>(args.loss, args.scores[i], sign_of(i));
-      const int kind = i % 3, half = i / 3;
-      sums[kLossTotal] += s.loss / args.batch;
-      sums[kLossX + kind] += s.loss / args.batch;
-      sums[kScoreXReal + 2 * kind + half] = s.score / args.batch;
-    }
     for (int i = 0; i < kLossTermCount; ++i) terms.as<T>()[i] = static_cast<T>(sums[i]);
   });
 }
@@ -62,7 +65,7 @@ void adversarial_backward(const CpuExec& ex, const AdversarialArgs& args,
   const Observed observed(ex);
   for (int i = 0; i < kScoreCount; ++i) {
     if (!d_scores.view[i]) continue;
-    dispatch_real("adversarial_loss", d_scores.view[i].dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_float("adversarial_loss", d_scores.view[i].dtype, [&]<class T>(TypeTag<T>) {
       add_gradient<T>(args, i, d_scores.view[i], d_scores.accumulate[i]);
     });
   }

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "kernels/common/dispatch.cuh"
+#include "kernels/common/pack.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/loss/adversarial.h"
 
@@ -14,8 +16,9 @@ __device__ inline double sign_of(int score) { return score < kHalf ? 1.0 : -1.0;
 
 // Like Gradients it is indexed at run time: as a grid constant, so that it is not copied to local
 // memory first.
+template <class T>
 struct Scores {
-  const float* values[kScoreCount];
+  const T* values[kScoreCount];
   int64_t count[kScoreCount];  // 0 where switched off
 };
 
@@ -29,15 +32,17 @@ struct AddSums {
 };
 
 // terms (kLossTermCount) := sums over the scores, divided by `batch`
-__global__ void adversarial_kernel(const __grid_constant__ Scores scores, bool linear, double batch,
-                                   float* terms) {
+template <class T>
+__global__ void adversarial_kernel(const __grid_constant__ Scores<T> scores, bool linear,
+                                   double batch, float* terms) {
   GPU_SHARED(Sums, of_score, [kScoreCount]);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const double sign = sign_of(warp);
   Sums sums = {0, 0};
   for (int64_t i = lane; i < scores.count[warp]; i += kWarp) {
-    const double s = scores.values[warp][i], t = sign * s, hinge = 1 - t;
+    const double s = static_cast<double>(to_float(scores.values[warp][i])), t = sign * s,
+                 hinge = 1 - t;
     sums.loss += linear ? t : hinge <= 0 ? 0.0 : hinge;  // keeps a NaN
     sums.score += s;
   }
@@ -57,35 +62,63 @@ __global__ void adversarial_kernel(const __grid_constant__ Scores scores, bool l
   for (int i = kScoreXZFake + 1; i < kLossTermCount; ++i) terms[i] = 0;
 }
 
+template <class T>
 struct Gradients {
-  float* values[kScoreCount];
+  T* values[kScoreCount];
   int64_t count[kScoreCount];  // 0 where no gradient is wanted
   bool accumulate[kScoreCount];
 };
 
 // d_scores (+)= slope step; a row of blocks for each score set
-__global__ void adversarial_backward_kernel(const __grid_constant__ Scores scores,
-                                            const __grid_constant__ Gradients gradients,
+template <class T>
+__global__ void adversarial_backward_kernel(const __grid_constant__ Scores<T> scores,
+                                            const __grid_constant__ Gradients<T> gradients,
                                             bool linear, double step) {
   const int set = static_cast<int>(blockIdx.y);
   const double sign = sign_of(set);
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= gradients.count[set]) return;
-  const bool active = !(sign * static_cast<double>(scores.values[set][i]) >= 1);  // true for NaN
+  const auto score = static_cast<double>(to_float(scores.values[set][i]));
+  const bool active = !(sign * score >= 1);  // true for NaN
   const double slope = linear ? sign : active ? -sign : 0.0;
-  float& out = gradients.values[set][i];
-  const double before = gradients.accumulate[set] ? static_cast<double>(out) : 0.0;
-  out = static_cast<float>(before + slope * step);
+  T& out = gradients.values[set][i];
+  const double before = gradients.accumulate[set] ? static_cast<double>(to_float(out)) : 0.0;
+  out = from_float<T>(static_cast<float>(before + slope * step));
 }
 
-Scores scores_of(const AdversarialArgs& args) {
-  Scores scores{};
+template <class T>
+Scores<T> scores_of(const AdversarialArgs& args) {
+  Scores<T> scores{};
   for (int i = 0; i < kScoreCount; ++i) {
     if (!args.scores[i]) continue;
-    scores.values[i] = args.scores[i].as<float>();
+    scores.values[i] = args.scores[i].as<T>();
     scores.count[i] = args.scores[i].elems();
   }
   return scores;
+}
+
+// All scores have one; none at all, any.
+DType score_dtype(const AdversarialArgs& args) {
+  for (const ConstView& scores : args.scores) {
+    if (scores) return scores.dtype;
+  }
+  return DType::kF32;
+}
+
+template <class T>
+Gradients<T> gradients_of(const AdversarialArgs& args, const ScoreGradients& d_scores,
+                          int64_t& most) {
+  Gradients<T> gradients{};
+  for (int i = 0; i < kScoreCount; ++i) {
+    const View& d = d_scores.view[i];
+    if (!d) continue;
+    check_shape("adversarial_loss", "d_scores", d.shape, args.scores[i].shape);
+    gradients.values[i] = d.as<T>();
+    gradients.count[i] = d.elems();
+    gradients.accumulate[i] = d_scores.accumulate[i];
+    most = std::max(most, d.elems());
+  }
+  return gradients;
 }
 
 bool is_linear(const AdversarialArgs& args) { return args.loss == AdversarialLoss::kLinear; }
@@ -95,26 +128,21 @@ bool is_linear(const AdversarialArgs& args) { return args.loss == AdversarialLos
 void adversarial_forward(const CudaExec& ex, const AdversarialArgs& args, View terms) {
   const Observed observed(ex);
   check_shape("adversarial_loss", "terms", terms.shape, {kLossTermCount});
-  launch(adversarial_kernel, 1, kForwardThreads, 0, ex.stream, scores_of(args), is_linear(args),
-         args.batch, terms.as<float>());
+  dispatch_cuda("adversarial_loss", score_dtype(args), [&]<class T>(TypeTag<T>) {
+    launch(adversarial_kernel<T>, 1, kForwardThreads, 0, ex.stream, scores_of<T>(args),
+           is_linear(args), args.batch, terms.as<float>());
+  });
 }
 
 void adversarial_backward(const CudaExec& ex, const AdversarialArgs& args,
                           const ScoreGradients& d_scores) {
   const Observed observed(ex);
-  Gradients gradients{};
-  int64_t most = 0;
-  for (int i = 0; i < kScoreCount; ++i) {
-    const View& d = d_scores.view[i];
-    if (!d) continue;
-    check_shape("adversarial_loss", "d_scores", d.shape, args.scores[i].shape);
-    gradients.values[i] = d.as<float>();
-    gradients.count[i] = d.elems();
-    gradients.accumulate[i] = d_scores.accumulate[i];
-    most = std::max(most, d.elems());
-  }
-  launch(adversarial_backward_kernel, Extent(blocks_for(most, kThreads), kScoreCount), kThreads, 0,
-         ex.stream, scores_of(args), gradients, is_linear(args), 1 / args.batch);
+  dispatch_cuda("adversarial_loss", score_dtype(args), [&]<class T>(TypeTag<T>) {
+    int64_t most = 0;
+    const Gradients<T> gradients = gradients_of<T>(args, d_scores, most);
+    launch(adversarial_backward_kernel<T>, Extent(blocks_for(most, kThreads), kScoreCount),
+           kThreads, 0, ex.stream, scores_of<T>(args), gradients, is_linear(args), 1 / args.batch);
+  });
 }
 
 }  // namespace bigbigan

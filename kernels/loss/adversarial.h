@@ -3,7 +3,8 @@
 //
 //   hinge (discriminator):  L = 1/B sum max(0, 1 - sign s),   dL/ds = -sign / B where sign s < 1
 //   linear (E and G):       L = 1/B sum sign s,               dL/ds = sign / B
-// sign is +1 for encoder pairs and -1 for generator pairs; B is the global batch. f32, f64.
+// sign is +1 for encoder pairs and -1 for generator pairs; B is the global batch. f32, f64;
+// scores and their gradients also bf16, with terms in f32.
 #pragma once
 
 #include <array>

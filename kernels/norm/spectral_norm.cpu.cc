@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/common/widened.h"
 #include "kernels/norm/spectral_norm_layout.h"
 
 namespace bigbigan {
@@ -99,8 +100,11 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
     check_shape("spectral_norm", "y", a.y.shape, a.w.shape);
   }
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
-    dispatch_real("spectral_norm", weights[i].w.dtype,
-                  [&]<class T>(TypeTag<T>) { normalize_weight<T>(weights[i], iterate, eps); });
+    SpectralNormArgs a = weights[i];
+    const WidenedResult y(a.y, false);
+    a.y = y;
+    dispatch_real("spectral_norm", a.w.dtype,
+                  [&]<class T>(TypeTag<T>) { normalize_weight<T>(a, iterate, eps); });
   });
 }
 
@@ -108,8 +112,11 @@ void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackw
                             View /*scratch*/) {
   const Observed observed(ex);
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
-    dispatch_real("spectral_norm", weights[i].d_y.dtype,
-                  [&]<class T>(TypeTag<T>) { backward_weight<T>(weights[i]); });
+    SpectralNormBackwardArgs a = weights[i];
+    const Widened y(a.y);
+    a.y = y;
+    dispatch_real("spectral_norm", a.d_y.dtype,
+                  [&]<class T>(TypeTag<T>) { backward_weight<T>(a); });
   });
 }
 

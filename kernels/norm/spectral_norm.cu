@@ -25,19 +25,24 @@ enum Pass { kColumnSums, kColumns, kRows, kScale, kPasses };
 
 struct Weight {
   const float* w;
-  float *u, *v, *sigma, *y;
+  float *u, *v, *sigma;
+  void* y;                                                        // f32 or bf16
   double *column_sums, *column_squares, *products, *row_squares;  // SpectralNormLayout
   int rows, columns;
-  bool packed;  // whole packs in every row
+  bool packed;    // whole packs in every row
+  bool y_packed;  // in y, and in w beside it
+  bool narrow;    // y is bf16
   int first[kPasses];
 };
 
 struct Dot {  // of the backward pass
-  const float *d_y, *y, *u, *v, *sigma;
+  const float *d_y, *u, *v, *sigma;
+  const void* y;  // f32 or bf16
   float* d_w;
   double* partial;
   int elems, columns;
   bool packed, accumulate;
+  bool y_packed, narrow;  // as in Weight; packs of d_y beside y's
   int first[2];
 };
 
@@ -59,10 +64,10 @@ __device__ inline const Entry& entry_of_block(const Table<Entry>& table, int pas
   return table.entries[low];
 }
 
-template <class Body>
+template <int N = kPack, class Body>
 __device__ inline void with_packs(bool packed, const Body& body) {
   if (packed) {
-    body(Width<kPack>{});
+    body(Width<N>{});
   } else {
     body(Width<1>{});
   }
@@ -178,6 +183,21 @@ __global__ void rows_kernel(const Table<Weight> table, double eps) {
   if (lane == 0) a.row_squares[tile] = squares;
 }
 
+// The block's elements of y = factor w.
+template <class T>
+__device__ inline void scale_weight(const Weight& a, int block, int elems, float factor) {
+  T* y = static_cast<T*>(a.y);
+  with_packs<kPackElems<T>>(a.y_packed, [&](auto width) {
+    const int end = min(elems, (block + 1) * kMapElems), thread = static_cast<int>(threadIdx.x);
+    for (int i = block * kMapElems + thread * width; i < end; i += kThreads * width) {
+      float w[width];
+      load(a.w + i, w);
+      for (float& value : w) value *= factor;
+      store(y + i, w);
+    }
+  });
+}
+
 // y = w / sigma, and what is left: sigma, v and u normalised.
 __global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps) {
   int block = static_cast<int>(blockIdx.x);
@@ -191,15 +211,11 @@ __global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps
   }
   const int thread = static_cast<int>(threadIdx.x);
   const auto factor = static_cast<float>(1 / sigma);
-  with_packs(a.packed, [&](auto width) {
-    const int end = min(elems, (block + 1) * kMapElems);
-    for (int i = block * kMapElems + thread * width; i < end; i += kThreads * width) {
-      float w[width];
-      load(a.w + i, w);
-      for (float& value : w) value *= factor;
-      store(a.y + i, w);
-    }
-  });
+  if (a.narrow) {
+    scale_weight<bf16>(a, block, elems, factor);
+  } else {
+    scale_weight<float>(a, block, elems, factor);
+  }
   const double v_factor = inverse_norm(v_norm, eps), u_factor = inverse_norm(u_norm, eps);
   for (int i = block * kThreads + thread; i < a.columns; i += blocks * kThreads) {
     a.v[i] = static_cast<float>(static_cast<double>(a.v[i]) * v_factor);
@@ -210,22 +226,31 @@ __global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps
   if (block == 0 && thread == 0) *a.sigma = static_cast<float>(sigma);
 }
 
+// The thread's part of <d_y, y> over the elements begin ... end-1.
+template <class T>
+__device__ inline float dot_of_thread(const Dot& a, int begin, int end) {
+  const T* y = static_cast<const T*>(a.y);
+  float sum = 0;
+  with_packs<kPackElems<T>>(a.y_packed, [&](auto width) {
+    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
+      float g[width], of_y[width];
+      load(a.d_y + i, g);
+      load(y + i, of_y);
+#pragma unroll
+      for (int k = 0; k < width; ++k) sum += g[k] * of_y[k];
+    }
+  });
+  return sum;
+}
+
 // <d_y, y> over kSpectralDot elements.
 __global__ void dot_kernel(const Table<Dot> table) {
   int block = static_cast<int>(blockIdx.x);
   const Dot& a = entry_of_block(table, 0, block);
   const int begin = block * static_cast<int>(kSpectralDot);
   const int end = min(a.elems, begin + static_cast<int>(kSpectralDot));
-  float sum = 0;
-  with_packs(a.packed, [&](auto width) {
-    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
-      float g[width], y[width];
-      load(a.d_y + i, g);
-      load(a.y + i, y);
-#pragma unroll
-      for (int k = 0; k < width; ++k) sum += g[k] * y[k];
-    }
-  });
+  const float sum =
+      a.narrow ? dot_of_thread<bf16>(a, begin, end) : dot_of_thread<float>(a, begin, end);
   const double total = block_reduce(static_cast<double>(sum), 0.0, AddDoubles{});
   if (threadIdx.x == 0) a.partial[block] = total;
 }
@@ -260,6 +285,17 @@ int checked_elems(int64_t elems) {
   return static_cast<int>(elems);
 }
 
+bool is_narrow(ConstView y) {
+  check(y.dtype == DType::kF32 || y.dtype == DType::kBF16, "spectral_norm: no CUDA kernel for {}",
+        name_of(y.dtype));
+  return y.dtype == DType::kBF16;
+}
+
+// Whether every row of y is whole packs of its type, and those of `beside` with it.
+bool whole_packs(ConstView y, int64_t columns, const void* beside) {
+  return columns * size_of(y.dtype) % kPackBytes == 0 && all_aligned(y.data, beside);
+}
+
 // The entry of a weight, its blocks behind those counted so far.
 Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[kPasses]) {
   const SpectralNormLayout layout{a.u.elems(), a.v.elems()};
@@ -268,14 +304,16 @@ Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[k
                 .u = a.u.as<float>(),
                 .v = a.v.as<float>(),
                 .sigma = a.sigma.as<float>(),
-                .y = a.y.as<float>(),
+                .y = a.y.data,
                 .column_sums = scratch,
                 .rows = static_cast<int>(layout.rows),
-                .columns = static_cast<int>(layout.columns)};
+                .columns = static_cast<int>(layout.columns),
+                .narrow = is_narrow(a.y)};
   weight.column_squares = weight.column_sums + layout.row_blocks() * layout.columns;
   weight.products = weight.column_squares + layout.column_tiles();
   weight.row_squares = weight.products + layout.rows;
-  weight.packed = layout.columns % kPack == 0 && all_aligned(weight.w, weight.y, weight.v);
+  weight.packed = layout.columns % kPack == 0 && all_aligned(weight.w, weight.v);
+  weight.y_packed = whole_packs(a.y, layout.columns, weight.w);
   const int64_t tiles = blocks_for(layout.columns, kWarp * (weight.packed ? kPack : 1));
   const int64_t of_weight[kPasses] = {layout.row_blocks() * tiles, layout.column_tiles(),
                                       layout.row_tiles(),
@@ -289,17 +327,19 @@ Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[k
 
 Dot dot_of(const SpectralNormBackwardArgs& a, double* scratch, int64_t (&blocks)[2]) {
   Dot dot{.d_y = a.d_y.as<float>(),
-          .y = a.y.as<float>(),
           .u = a.u.as<float>(),
           .v = a.v.as<float>(),
           .sigma = a.sigma.as<float>(),
+          .y = a.y.data,
           .d_w = a.d_w.as<float>(),
           .partial = scratch,
           .elems = checked_elems(a.y.elems()),
           .columns = static_cast<int>(a.v.elems()),
           .accumulate = a.accumulate,
+          .y_packed = whole_packs(a.y, a.v.elems(), a.d_y.data),
+          .narrow = is_narrow(a.y),
           .first = {static_cast<int>(blocks[0]), static_cast<int>(blocks[1])}};
-  dot.packed = dot.columns % kPack == 0 && all_aligned(dot.d_y, dot.y, dot.v, dot.d_w);
+  dot.packed = dot.columns % kPack == 0 && all_aligned(dot.d_y, dot.v, dot.d_w);
   blocks[0] += blocks_for(dot.elems, kSpectralDot);
   blocks[1] += blocks_for(dot.elems, kMapElems);
   return dot;

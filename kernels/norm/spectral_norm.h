@@ -20,7 +20,7 @@ struct SpectralNormArgs {
   View u;       // (K): updated where `iterate`
   View v;       // (R): written
   View sigma;   // (1): written
-  View y;       // w's shape: w / sigma
+  View y;       // w's shape: w / sigma, in w's dtype or in bf16
 };
 
 // f64 elements of scratch for spectral_norm_forward. The CPU leaves it alone.

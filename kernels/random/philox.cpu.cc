@@ -20,7 +20,7 @@ void fill(const char* op, const CpuExec& ex, const RandomArgs& args, View out,
   if (out.elems() == 0) return;
   const int64_t rows = out.shape[0], width = out.elems() / rows;
   const auto first = static_cast<uint64_t>(*args.first_sample.as<int64_t>());
-  dispatch_real(op, out.dtype, [&]<class T>(TypeTag<T>) {
+  dispatch_float(op, out.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_range(rows, std::max<int64_t>(1, 2048 / width), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         T* row = out.as<T>() + r * width;
@@ -71,12 +71,13 @@ void reparametrize_forward(const CpuExec& ex, ConstView stats, ConstView eps, Vi
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "stats", stats.shape, {n, 2 * width});
   check_shape("reparametrize", "z", z.shape, {n, width});
-  dispatch_real("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+  dispatch_float("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
     for (int64_t i = 0; i < n * width; ++i) {
       const T* row = stats.as<T>() + i / width * 2 * width + i % width;
-      const T raw = row[width];
-      const T deviation = std::max(raw, T(0)) + std::log1p(std::exp(-std::abs(raw)));
-      z.as<T>()[i] = row[0] + eps.as<T>()[i] * deviation;
+      const A raw = A(row[width]);
+      const A deviation = std::max(raw, A(0)) + std::log1p(std::exp(-std::abs(raw)));
+      z.as<T>()[i] = T(A(row[0]) + A(eps.as<T>()[i]) * deviation);
     }
   });
 }
@@ -87,14 +88,15 @@ void reparametrize_backward(const CpuExec& ex, ConstView stats, ConstView eps, C
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "d_z", d_z.shape, {n, width});
   check_shape("reparametrize", "d_stats", d_stats.shape, stats.shape);
-  dispatch_real("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+  dispatch_float("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
     for (int64_t i = 0; i < n * width; ++i) {
       const int64_t at = i / width * 2 * width + i % width;
-      const T g = d_z.as<T>()[i];
-      const T d_raw = g * eps.as<T>()[i] / (1 + std::exp(-stats.as<T>()[at + width]));
+      const A g = A(d_z.as<T>()[i]);
+      const A d_raw = g * A(eps.as<T>()[i]) / (1 + std::exp(-A(stats.as<T>()[at + width])));
       T* out = d_stats.as<T>() + at;
-      out[0] = accumulate ? out[0] + g : g;
-      out[width] = accumulate ? out[width] + d_raw : d_raw;
+      out[0] = T(accumulate ? A(out[0]) + g : g);
+      out[width] = T(accumulate ? A(out[width]) + d_raw : d_raw);
     }
   });
 }

@@ -2,6 +2,7 @@
 
 #include <Random123/philox.h>
 
+#include "kernels/common/dispatch.cuh"
 #include "kernels/common/width.cuh"
 
 namespace bigbigan {
@@ -42,10 +43,10 @@ struct Source {
   const int64_t* first_sample;  // read on the device: it moves on between replays of a graph
 };
 
-// out (rows, width); W is 4 or 1, the elements that one access takes.
-template <int W, class Transform>
+// out (rows, width); W is 4 (of f32) or 1, the elements that one access takes.
+template <class T, int W, class Transform>
 __global__ void fill_kernel(Source source, int64_t rows, int64_t width, Transform transform,
-                            float* out) {
+                            T* out) {
   const int64_t blocks = (width + kNumbersPerBlock - 1) / kNumbersPerBlock;  // of a row
   for (int64_t i = grid_thread(); i < rows * blocks; i += grid_threads()) {
     const int64_t row = i / blocks, block = i - row * blocks;
@@ -59,13 +60,13 @@ __global__ void fill_kernel(Source source, int64_t rows, int64_t width, Transfor
     const uint32_t words[4] = {random.v[0], random.v[1], random.v[2], random.v[3]};
     float numbers[kNumbersPerBlock];
     transform(words, numbers);
-    float* to = out + row * width + block * kNumbersPerBlock;
+    T* to = out + row * width + block * kNumbersPerBlock;
     if constexpr (W == kNumbersPerBlock) {
       store(to, numbers);
     } else {
 #pragma unroll
       for (int k = 0; k < kNumbersPerBlock; ++k) {
-        if (block * kNumbersPerBlock + k < width) to[k] = numbers[k];
+        if (block * kNumbersPerBlock + k < width) to[k] = from_float<T>(numbers[k]);
       }
     }
   }
@@ -75,22 +76,27 @@ template <class Transform>
 void fill(const CudaExec& ex, const RandomArgs& args, View out, const Transform& transform) {
   if (out.elems() == 0) return;
   const int64_t rows = out.shape[0], width = out.elems() / rows;
-  auto* to = out.as<float>();
   const Source source = {args.seed, static_cast<uint32_t>(args.stream),
                          args.first_sample.as<int64_t>()};
+  const int64_t grid = pack_blocks<1>(rows * blocks_for(width, kNumbersPerBlock), kThreads);
+  if (out.dtype == DType::kBF16) {  // four numbers are half a pack
+    launch(fill_kernel<bf16, 1, Transform>, grid, kThreads, 0, ex.stream, source, rows, width,
+           transform, out.as<bf16>());
+    return;
+  }
+  auto* to = out.as<float>();
   dispatch_width<float>(width, all_aligned(to), [&]<int W>(Width<W>) {
-    launch(fill_kernel<W, Transform>,
-           pack_blocks<1>(rows * blocks_for(width, kNumbersPerBlock), kThreads), kThreads, 0,
-           ex.stream, source, rows, width, transform, to);
+    launch(fill_kernel<float, W, Transform>, grid, kThreads, 0, ex.stream, source, rows, width,
+           transform, to);
   });
 }
 
 // z = mean + eps softplus(raw), stats (N, 2 width) = [mean, raw].
-template <int W>
-__global__ void reparametrize_kernel(const float* __restrict__ stats, const float* __restrict__ eps,
-                                     int64_t elems, int64_t width, float* z) {
+template <class T, int W>
+__global__ void reparametrize_kernel(const T* __restrict__ stats, const T* __restrict__ eps,
+                                     int64_t elems, int64_t width, T* z) {
   for (int64_t i = grid_thread() * W; i < elems; i += grid_threads() * W) {
-    const float* row = stats + i + i / width * width;
+    const T* row = stats + i + i / width * width;
     float mean[W], raw[W], e[W];
     load(row, mean);
     load(row + width, raw);
@@ -103,11 +109,11 @@ __global__ void reparametrize_kernel(const float* __restrict__ stats, const floa
   }
 }
 
-template <int W>
-__global__ void reparametrize_backward_kernel(const float* __restrict__ stats,
-                                              const float* __restrict__ eps,
-                                              const float* __restrict__ d_z, int64_t elems,
-                                              int64_t width, bool accumulate, float* d_stats) {
+template <class T, int W>
+__global__ void reparametrize_backward_kernel(const T* __restrict__ stats,
+                                              const T* __restrict__ eps, const T* __restrict__ d_z,
+                                              int64_t elems, int64_t width, bool accumulate,
+                                              T* d_stats) {
   for (int64_t i = grid_thread() * W; i < elems; i += grid_threads() * W) {
     const int64_t at = i + i / width * width;
     float raw[W], e[W], g[W], d_mean[W] = {}, d_raw[W] = {};
@@ -145,11 +151,13 @@ void reparametrize_forward(const CudaExec& ex, ConstView stats, ConstView eps, V
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "stats", stats.shape, {n, 2 * width});
   check_shape("reparametrize", "z", z.shape, {n, width});
-  const auto *from = stats.as<float>(), *noise = eps.as<float>();
-  auto* to = z.as<float>();
-  dispatch_width<float>(width, all_aligned(from, noise, to), [&]<int W>(Width<W>) {
-    launch(reparametrize_kernel<W>, pack_blocks<W>(n * width, kThreads), kThreads, 0, ex.stream,
-           from, noise, n * width, width, to);
+  dispatch_cuda("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+    const T *from = stats.as<T>(), *noise = eps.as<T>();
+    T* to = z.as<T>();
+    dispatch_width<T>(width, all_aligned(from, noise, to), [&]<int W>(Width<W>) {
+      launch(reparametrize_kernel<T, W>, pack_blocks<W>(n * width, kThreads), kThreads, 0,
+             ex.stream, from, noise, n * width, width, to);
+    });
   });
 }
 
@@ -160,11 +168,13 @@ void reparametrize_backward(const CudaExec& ex, ConstView stats, ConstView eps, 
   check_shape("reparametrize", "stats", stats.shape, {n, 2 * width});
   check_shape("reparametrize", "d_z", d_z.shape, {n, width});
   check_shape("reparametrize", "d_stats", d_stats.shape, stats.shape);
-  const auto *from = stats.as<float>(), *noise = eps.as<float>(), *g = d_z.as<float>();
-  auto* to = d_stats.as<float>();
-  dispatch_width<float>(width, all_aligned(from, noise, g, to), [&]<int W>(Width<W>) {
-    launch(reparametrize_backward_kernel<W>, pack_blocks<W>(n * width, kThreads), kThreads, 0,
-           ex.stream, from, noise, g, n * width, width, accumulate, to);
+  dispatch_cuda("reparametrize", stats.dtype, [&]<class T>(TypeTag<T>) {
+    const T *from = stats.as<T>(), *noise = eps.as<T>(), *g = d_z.as<T>();
+    T* to = d_stats.as<T>();
+    dispatch_width<T>(width, all_aligned(from, noise, g, to), [&]<int W>(Width<W>) {
+      launch(reparametrize_backward_kernel<T, W>, pack_blocks<W>(n * width, kThreads), kThreads, 0,
+             ex.stream, from, noise, g, n * width, width, accumulate, to);
+    });
   });
 }
 

@@ -31,7 +31,7 @@ struct RandomArgs {
 };
 
 // out (N, ...): element j of row i is number j % 4 of block j / 4 of sample first_sample + i. f32,
-// f64. Uniform on [-1, 1): 2 w / 2^32 - 1 with the upper 24 bits of w.
+// f64, bf16. Uniform on [-1, 1): 2 w / 2^32 - 1 with the upper 24 bits of w.
 void random_uniform(const CpuExec& ex, const RandomArgs& args, View out);
 void random_uniform(const CudaExec& ex, const RandomArgs& args, View out);
 // Standard normal by Box-Muller, in pairs: words (0, 1) give two numbers, words (2, 3) two more.

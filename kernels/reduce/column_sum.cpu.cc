@@ -54,7 +54,6 @@ void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View sc
   auto* partial = scratch.as<double>();
   const int64_t grain = rows_per_chunk(channels);
   dispatch_float("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
     const T* in = x.as<T>();
     ex.for_range(rows, grain, [&](int64_t begin, int64_t end) {
       double* out = partial + begin / grain * channels;
@@ -62,6 +61,9 @@ void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View sc
         sum_tile(in, channels, begin, end, c, std::min(kTile, channels - c), out);
       }
     });
+  });
+  dispatch_float("column_sum", y.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
     const int64_t chunks = (rows + grain - 1) / grain;
     T* out = y.as<T>();
     for (int64_t c = 0; c < channels; ++c) {

@@ -71,6 +71,8 @@ void column_sum(const CudaExec& ex, ConstView x, View y, bool accumulate, View s
       launch(chunk_sums_kernel<T, N>, grid, kColumnThreads, 0, ex.stream, x.as<T>(), rows, channels,
              rows_per_chunk, partial);
     });
+  });
+  dispatch_cuda("column_sum", y.dtype, [&]<class T>(TypeTag<T>) {
     launch(column_totals_kernel<T>, blocks_for(channels, kColumns), kColumns * kLanes, 0, ex.stream,
            partial, chunks, channels, accumulate, y.as<T>());
   });

@@ -20,6 +20,7 @@ Discriminator::Discriminator(const ModelConfig& config, const Architecture& arch
             .down = static_cast<int64_t>(i) < arch.d_downs,
             .first = i == 0};
     if (b.down || in != out) b.conv_sc = Conv2d(block / "conv_sc", in, out, 1, true);
+    if (b.down && rewrites_) spectral_.keep_master(b.conv_2.weight);
     blocks_.push_back(b);
     in = out;
     if (b.down) resolution /= 2;

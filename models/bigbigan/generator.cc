@@ -27,6 +27,7 @@ Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamS
                        .conv_1 = Conv2d(block / "conv_1", in, out, 3, true),
                        .conv_2 = Conv2d(block / "conv_2", out, out, 3, true),
                        .conv_sc = Conv2d(block / "conv_sc", in, out, 1, true)});
+    if (rewrites_) spectral_.keep_master(blocks_.back().conv_1.weight);
     if (attention_resolution_ == (8LL << i)) attention_ = Attention(scope / "attention", out);
   }
   const int64_t last = arch.g_channels.back();

@@ -126,6 +126,7 @@ void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool al
 
 void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra) {
   import_items(items_of(model, set), file, allow_extra);
+  for (ParamStore* store : model.stores()) store->pack();
 }
 
 void import_averages(BigBiGAN& model, SafetensorsFile& file) {
@@ -134,6 +135,7 @@ void import_averages(BigBiGAN& model, SafetensorsFile& file) {
     if (store != &model.d_store) add_store(*store, false, items);
   }
   import_items(items, file, false);
+  for (ParamStore* store : model.stores()) store->pack();
 }
 
 }  // namespace bigbigan

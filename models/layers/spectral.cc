@@ -7,6 +7,7 @@ namespace bigbigan {
 Weight SpectralSet::add(ParamStore& store, const std::string& name, Param weight) {
   u_.push_back(store.add_buffer(name + ".u", {weight.shape()[0]}, BufferKind::kDirection, 0));
   weights_.push_back(weight);
+  keeps_master_.push_back(false);
   return {weight, static_cast<int>(weights_.size()) - 1};
 }
 
@@ -14,11 +15,13 @@ PreparedWeights SpectralSet::prepare(const Context& ctx) const {
   if (weights_.empty()) return {};
   std::vector<Var> weights;
   std::vector<Tensor> directions;
+  std::vector<DType> dtypes;
   for (size_t i = 0; i < weights_.size(); ++i) {
-    weights.push_back(weights_[i](ctx));
+    weights.push_back(weights_[i].master(ctx));
     directions.push_back(u_[i](ctx));
+    dtypes.push_back(keeps_master_[i] ? master_dtype(ctx.dtype) : ctx.dtype);
   }
-  return spectral_norm(ctx, weights, directions, eps_);
+  return spectral_norm(ctx, weights, directions, eps_, dtypes);
 }
 
 }  // namespace bigbigan

@@ -30,6 +30,8 @@ class SpectralSet {
 
   // Declares `<name>` (without ".weight") as normalised; adds the buffer `<name>.u`.
   Weight add(ParamStore& store, const std::string& name, Param weight);
+  // The weight is folded before it meets an activation: prepare() does not round it.
+  void keep_master(const Weight& weight) { keeps_master_.at(weight.spectral) = true; }
   [[nodiscard]] size_t size() const { return weights_.size(); }
   // weight / sigma for all; one power iteration when ctx.power_iteration.
   [[nodiscard]] PreparedWeights prepare(const Context& ctx) const;
@@ -37,6 +39,7 @@ class SpectralSet {
  private:
   double eps_;
   std::vector<Param> weights_;
+  std::vector<bool> keeps_master_;
   std::vector<Buffer> u_;
 };
 

@@ -18,6 +18,16 @@ constexpr double kFunctionError = 4;  // ulps of CUDA's tanhf, expf, log1pf toge
 
 }  // namespace
 
+TEST_CASE("weights as bf16") {
+  for (const Shape& shape : kShapes) {
+    Twins twins;
+    const Twin x = twins.normal(shape, DType::kF32, 3.0), y = twins.fresh(shape, DType::kBF16);
+    twins.run([&](const auto& ex, auto at) { convert(ex, at(x), at(y)); });
+    INFO(to_string(shape));
+    twins.require_equal(y);
+  }
+}
+
 TEST_CASE("unary operations") {
   const DType dtype = GENERATE(DType::kF32, DType::kBF16);
   const double tolerance = kFunctionError * sum_tolerance(dtype);

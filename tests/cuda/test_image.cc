@@ -9,6 +9,7 @@
 using namespace bigbigan;
 
 TEST_CASE("normalize and mirror images") {
+  const DType dtype = GENERATE(DType::kF32, DType::kBF16);
   // Rows of whole packs whose pixels are not, of one channel, of none.
   for (const Shape& shape : {Shape{0, 2, 4, 3},
                              {2, 0, 4, 3},
@@ -23,7 +24,7 @@ TEST_CASE("normalize and mirror images") {
     for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 + i / 256);
     for (size_t i = 0; i < flips.size(); ++i) flips[i] = i % 2;
     const Twin x = twins.of_integers(shape, pixels), flip = twins.of_integers({shape[0]}, flips);
-    const Twin plain = twins.fresh(shape, DType::kF32), mirrored = twins.fresh(shape, DType::kF32);
+    const Twin plain = twins.fresh(shape, dtype), mirrored = twins.fresh(shape, dtype);
     twins.run([&](const auto& ex, auto at) {
       normalize_image(ex, at(x), {}, at(plain));
       normalize_image(ex, at(x), at(flip), at(mirrored));

@@ -15,7 +15,8 @@ void check_family(const std::vector<OpCase>& cases) {
   const AnyExec exec = device.exec();
   REQUIRE(!cases.empty());
   for (const OpCase& c : cases) {
-    const std::string failure = check_backend(c, exec, pool);
+    std::string failure = check_backend(c, exec, pool);
+    if (failure.empty()) failure = check_bf16(c, &exec, &pool);
     INFO(failure);
     CHECK(failure.empty());
   }

@@ -85,6 +85,18 @@ TEST_CASE("resume: stopped after any step, with any number of threads") {
   }
 }
 
+TEST_CASE("resume: in bf16 too, and not in another precision") {
+  const TinyTraining tiny;
+  const std::vector<std::string> bf16 = {"train.precision=bf16"};
+  tiny.train_well("reference", bf16);
+  tiny.train_well("run", {"train.precision=bf16", "train.steps=3"});
+  const ProcessResult other = tiny.train("run");
+  REQUIRE(other.code == 78);
+  REQUIRE_THAT(other.err, Catch::Contains("train.precision"));
+  tiny.train_well("run", bf16);
+  require_same_end(tiny, "run");
+}
+
 TEST_CASE("resume: a run that has ended stays as it is") {
   const TinyTraining tiny;
   tiny.train_well("reference");

@@ -17,7 +17,7 @@ std::string image_keys(int64_t n, int64_t hw, int64_t c, int64_t k) {
 // Note [Exact rewrites] (a): the folded transposed convolution against upsampling and 3x3.
 OpCase upsample_rewrite(int64_t n, int64_t hw, int64_t c, int64_t k) {
   return {.name = "rewrite_upsample_conv/" + image_keys(n, hw, c, k),
-          .inputs = {{"x", {n, hw, hw, c}}, {"w", {k, 3, 3, c}}, {"bias", {k}}},
+          .inputs = {{"x", {n, hw, hw, c}}, master("w", {k, 3, 3, c}), parameter("bias", {k})},
           .run =
               [](const Context& ctx, Inputs v) {
                 return Outputs{conv2d_transposed(ctx, v[0], fold_upsample_weight(ctx, v[1]), v[2],
@@ -33,7 +33,7 @@ OpCase upsample_rewrite(int64_t n, int64_t hw, int64_t c, int64_t k) {
 // (b): the folded strided convolution against 3x3 and the average pool.
 OpCase avg_pool_rewrite(int64_t n, int64_t hw, int64_t c, int64_t k) {
   return {.name = "rewrite_conv_avg_pool/" + image_keys(n, hw, c, k),
-          .inputs = {{"x", {n, hw, hw, c}}, {"w", {k, 3, 3, c}}, {"bias", {k}}},
+          .inputs = {{"x", {n, hw, hw, c}}, master("w", {k, 3, 3, c}), parameter("bias", {k})},
           .run =
               [](const Context& ctx, Inputs v) {
                 return Outputs{conv2d(ctx, v[0], fold_avg_pool_weight(ctx, v[1]), v[2],
@@ -52,7 +52,7 @@ OpCase shortcut_rewrite(bool up) {
     return conv2d(ctx, x, v[1], v[2], {});
   };
   return {.name = up ? "rewrite_shortcut_upsample" : "rewrite_shortcut_avg_pool",
-          .inputs = {{"x", {2, 6, 4, 5}}, {"w", {3, 1, 1, 5}}, {"bias", {3}}},
+          .inputs = {{"x", {2, 6, 4, 5}}, parameter("w", {3, 1, 1, 5}), parameter("bias", {3})},
           .run =
               [=](const Context& ctx, Inputs v) {
                 return Outputs{up ? upsample2x(ctx, one(ctx, v[0], v))
@@ -73,7 +73,7 @@ OpCase conv_case(const ConvSpec& s) {
       .name =
           fmt::format("conv2d/n:{}/h:{}/w:{}/c:{}/k:{}/r:{}/stride:{}/pad:{}/bias:{:d}/relu:{:d}",
                       s.n, s.h, s.w, s.c, s.k, s.kernel, s.stride, s.pad, s.bias, s.relu),
-      .inputs = {{"x", {s.n, s.h, s.w, s.c}}, {"w", {s.k, s.kernel, s.kernel, s.c}}},
+      .inputs = {{"x", {s.n, s.h, s.w, s.c}}, parameter("w", {s.k, s.kernel, s.kernel, s.c})},
       .run =
           [s](const Context& ctx, Inputs v) {
             return Outputs{conv2d(ctx, v[0], v[1], s.bias ? v[2] : Var(),
@@ -81,13 +81,13 @@ OpCase conv_case(const ConvSpec& s) {
           },
       .length = std::max(s.n * s.h * s.w, s.kernel * s.kernel * std::max(s.c, s.k)),
       .flops = 2.0 * s.n * s.h * s.w * s.c * s.k * s.kernel * s.kernel / (s.stride * s.stride)};
-  if (s.bias) c.inputs.push_back({"bias", {s.k}});
+  if (s.bias) c.inputs.push_back(parameter("bias", {s.k}));
   return c;
 }
 
 OpCase transposed_case(int64_t n, int64_t hw, int64_t c, int64_t k) {
   return {.name = "conv2d_transposed/" + image_keys(n, hw, c, k),
-          .inputs = {{"x", {n, hw, hw, c}}, {"w", {c, 4, 4, k}}, {"bias", {k}}},
+          .inputs = {{"x", {n, hw, hw, c}}, parameter("w", {c, 4, 4, k}), parameter("bias", {k})},
           .run =
               [](const Context& ctx, Inputs v) {
                 return Outputs{conv2d_transposed(ctx, v[0], v[1], v[2], {.stride = 2, .pad = 1})};

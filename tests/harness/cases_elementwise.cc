@@ -19,7 +19,7 @@ int64_t rows_of(const Shape& s) { return std::max<int64_t>(1, s.elems() / s[-1])
 
 OpCase add_scaled_case(const Shape& s) {
   return {.name = "add_scaled/shape:" + dims(s),
-          .inputs = {{"x", s}, {"gamma", {1}}, {"y", s}},
+          .inputs = {{"x", s}, parameter("gamma", {1}), {"y", s}},
           .run = [](const Context& ctx,
                     Inputs in) { return Outputs{add_scaled(ctx, in[0], in[1], in[2])}; },
           .length = s.elems() + 1};

@@ -9,7 +9,7 @@ namespace {
 // Rows of a table, some picked more than once and some never.
 OpCase embedding_case(int64_t n, int64_t rows, int64_t width) {
   return {.name = fmt::format("embedding/n:{}/rows:{}/d:{}", n, rows, width),
-          .inputs = {{"table", {rows, width}}},
+          .inputs = {parameter("table", {rows, width})},
           .run =
               [n, rows](const Context& ctx, Inputs in) {
                 std::vector<int32_t> rows_taken(n);
@@ -25,12 +25,12 @@ OpCase embedding_case(int64_t n, int64_t rows, int64_t width) {
 OpCase linear_case(int64_t n, int64_t in, int64_t out, bool bias) {
   OpCase c{
       .name = fmt::format("linear/n:{}/in:{}/out:{}/bias:{:d}", n, in, out, bias),
-      .inputs = {{"x", {n, in}}, {"w", {out, in}}},
+      .inputs = {{"x", {n, in}}, parameter("w", {out, in})},
       .run = [](const Context& ctx,
                 Inputs v) { return Outputs{linear(ctx, v[0], v[1], v.size() > 2 ? v[2] : Var())}; },
       .length = std::max({n, in, out}),
       .flops = 2.0 * n * in * out};
-  if (bias) c.inputs.push_back({"bias", {out}});
+  if (bias) c.inputs.push_back(parameter("bias", {out}));
   return c;
 }
 

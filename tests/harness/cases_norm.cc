@@ -15,7 +15,7 @@ namespace bigbigan {
 namespace {
 
 Tensor filled(const Context& ctx, const std::vector<double>& values) {
-  return tensor_of(ctx, {static_cast<int64_t>(values.size())}, ctx.dtype, values);
+  return tensor_of(ctx, {static_cast<int64_t>(values.size())}, master_dtype(ctx.dtype), values);
 }
 
 // batch_norm of the case's inputs: x and, if given, gain and bias. Stored variances differ by
@@ -62,6 +62,9 @@ OpCase bn_case(const BnSpec& s) {
     const Shape shape = s.gain == Gain::kAffine ? Shape{c} : Shape{n, c};
     result.inputs.push_back({"gain", shape, 0.3, 1.0 - s.options.gain_offset});
     result.inputs.push_back({"bias", shape, 0.5});
+    for (size_t i = 1; s.gain == Gain::kAffine && i < result.inputs.size(); ++i) {
+      result.inputs[i].role = Role::kParameter;
+    }
   }
   // The composite of simple operations: plain batch norm, then ReLU, then upsampling.
   if (s.options.relu || s.options.upsample) {
@@ -97,9 +100,10 @@ OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iteratio
                  return spectral_norm(ctx, v, u, 1e-4);
                },
            .gradient_scale = 1,
-           .training = iterations != PowerIterations::kNone};
+           .training = iterations != PowerIterations::kNone,
+           .makes_weights = true};
   for (size_t i = 0; i < weights.size(); ++i) {
-    c.inputs.push_back({fmt::format("w{}", i), weights[i]});
+    c.inputs.push_back(master(fmt::format("w{}", i), weights[i]));
     c.length = std::max(c.length, weights[i].elems());
   }
   return c;

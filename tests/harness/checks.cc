@@ -309,12 +309,30 @@ std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& alloc
                         4 * tolerance(c, DType::kF32), std::max(kPrefill, c.gradient_scale)));
 }
 
+std::string check_bf16(const OpCase& c, const AnyExec* exec, Allocator* allocator) {
+  // Sums are formed in f32: what counts is the rounding of what is stored, whatever the length.
+  const double limit = 8 * c.slack * 0x1p-8;
+  const RunOptions options{.dtype = DType::kBF16,
+                           .rounded = true,
+                           .guarded = true,
+                           .exec = exec,
+                           .allocator = allocator};
+  const CaseResult f64 = run_case(c, {.rounded = true}), found = run_case(c, options);
+  std::string failure = found.damage;
+  if (failure.empty()) failure = compare("output", found.outputs, f64.outputs, limit);
+  if (failure.empty()) {
+    failure = compare("gradient", found.gradients, f64.gradients, 2 * limit, c.gradient_scale);
+  }
+  if (failure.empty() && !same_bits(run_case(c, options), found)) failure = "other bits again";
+  return report(c, "bf16", failure);
+}
+
 std::string check_all(const OpCase& c) {
   for (const auto check : {check_forward_f32, check_composite, check_gradient, check_gradient_f32,
                            check_accumulate, check_partial, check_guards, check_repeatable}) {
     if (std::string failure = check(c); !failure.empty()) return failure;
   }
-  return {};
+  return check_bf16(c);
 }
 
 }  // namespace bigbigan

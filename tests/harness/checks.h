@@ -25,6 +25,12 @@ std::string check_f32(const OpCase& c, double& worst_error, const AnyExec* exec 
 // overwritten and accumulated, writes inside their blocks, and the same bits again.
 std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& allocator);
 
+// bf16 activations with f32 masters, on the CPU or on `exec` with memory of `allocator`: outputs
+// and gradients against f64 of the same inputs, writes inside their blocks, and the same bits
+// again.
+std::string check_bf16(const OpCase& c, const AnyExec* exec = nullptr,
+                       Allocator* allocator = nullptr);
+
 // All checks of the CPU, in this order; the first failure.
 std::string check_all(const OpCase& c);
 

@@ -33,6 +33,10 @@ std::vector<double> values_of(const CaseInput& input, std::mt19937_64& random) {
   return values;
 }
 
+void round_to_bf16(std::vector<double>& values) {
+  for (double& v : values) v = static_cast<double>(bf16(static_cast<float>(v)));
+}
+
 // Forward and backward of a case, with everything that lives until the end of it.
 class CaseRun {
  public:
@@ -43,7 +47,7 @@ class CaseRun {
             .dtype = options.dtype,
             .batch_statistics = c.training,
             .power_iteration = c.training};
-    inputs_ = case_inputs(ctx_, c, options.dtype);
+    inputs_ = case_inputs(ctx_, c, options.dtype, options.rounded);
   }
 
   void run(CaseResult& result) {
@@ -53,8 +57,11 @@ class CaseRun {
     for (size_t k = 0; k < outputs.size(); ++k) {
       result.outputs.push_back(read(outputs[k].value));
       if (outputs[k].slot == Var::kConstant) continue;
-      const Tensor seed = Tensor::empty(ctx_, outputs[k].shape(), options_.dtype);
-      write(seed, cotangent(case_, k, seed.elems()));
+      const DType dtype = case_.makes_weights ? master_dtype(options_.dtype) : outputs[k].dtype();
+      const Tensor seed = Tensor::empty(ctx_, outputs[k].shape(), dtype);
+      std::vector<double> values = cotangent(case_, k, seed.elems());
+      if (options_.rounded) round_to_bf16(values);
+      write(seed, values);
       tape.seed(outputs[k], seed);
     }
     tape.backward(ctx_);
@@ -75,7 +82,9 @@ class CaseRun {
     gradients_.resize(inputs_.size());
     for (size_t i = 0; i < inputs_.size(); ++i) {
       if (!wants(i)) continue;
-      gradients_[i] = Tensor::empty(ctx_, inputs_[i].shape(), options_.dtype);
+      const bool is_activation = case_.inputs[i].role == Role::kActivation;
+      gradients_[i] = Tensor::empty(ctx_, inputs_[i].shape(),
+                                    is_activation ? options_.dtype : master_dtype(options_.dtype));
       write(gradients_[i], std::vector<double>(inputs_[i].elems(), options_.prefill));
       vars[i] =
           tape.leaf(inputs_[i], gradients_[i].view(), options_.accumulate, static_cast<int64_t>(i));
@@ -84,7 +93,7 @@ class CaseRun {
   }
 
   void check_inputs(CaseResult& result) const {
-    const std::vector<Tensor> fresh = case_inputs(ctx_, case_, options_.dtype);
+    const std::vector<Tensor> fresh = case_inputs(ctx_, case_, options_.dtype, options_.rounded);
     for (size_t i = 0; i < inputs_.size(); ++i) {
       if (read(inputs_[i]) != read(fresh[i])) {
         result.damage = fmt::format("input {} was written to", case_.inputs[i].name);
@@ -124,12 +133,23 @@ std::vector<double> cotangent(const OpCase& c, size_t k, int64_t elems) {
   return values_of({.name = "cotangent", .shape = {elems}}, random);
 }
 
-std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype) {
+CaseInput parameter(const std::string& name, const Shape& shape) {
+  return {.name = name, .shape = shape, .role = Role::kParameter};
+}
+
+CaseInput master(const std::string& name, const Shape& shape) {
+  return {.name = name, .shape = shape, .role = Role::kMaster};
+}
+
+std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype, bool rounded) {
   std::mt19937_64 random = random_of(c, 0);
   std::vector<Tensor> tensors;
   for (const CaseInput& input : c.inputs) {
-    tensors.push_back(Tensor::empty(ctx, input.shape, dtype));
-    write(tensors.back(), values_of(input, random));
+    const bool is_master = input.role == Role::kMaster;
+    std::vector<double> values = values_of(input, random);
+    if (rounded && !is_master) round_to_bf16(values);
+    tensors.push_back(Tensor::empty(ctx, input.shape, is_master ? master_dtype(dtype) : dtype));
+    write(tensors.back(), values);
   }
   return tensors;
 }

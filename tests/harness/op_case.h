@@ -12,6 +12,13 @@
 namespace bigbigan {
 
 // Inputs are drawn from a generator seeded by the case's name: a failure can be replayed by name.
+// What an input is where activations are bf16: Note [Master weights].
+enum class Role : uint8_t {
+  kActivation,  // value and gradient bf16
+  kParameter,   // value bf16, gradient f32
+  kMaster,      // both f32
+};
+
 struct CaseInput {
   std::string name;
   Shape shape;
@@ -21,7 +28,10 @@ struct CaseInput {
   // No value lies closer than `kink_margin` to `kink`: finite differences must not step over it.
   double kink_margin = 0.0;
   double kink = 0.0;
+  Role role = Role::kActivation;
 };
+CaseInput parameter(const std::string& name, const Shape& shape);
+CaseInput master(const std::string& name, const Shape& shape);
 
 using Outputs = std::vector<Var>;
 using CaseFunction = std::function<Outputs(const Context&, std::span<const Var>)>;
@@ -44,6 +54,8 @@ struct OpCase {
   // The output is loss terms, of which element 0 is differentiated; otherwise the gradient is that
   // of a random linear function of all outputs.
   bool is_loss = false;
+  // The outputs are weights: their gradients are f32 where activations are bf16.
+  bool makes_weights = false;
 };
 
 // "4x8x8x3"
@@ -51,7 +63,9 @@ std::string dims(const Shape& shape);
 
 // Inputs as tensors of `dtype`; values are those of f32 in both, so that f32 and f64 compute the
 // same.
-std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype);
+// `rounded`: those that bf16 holds, where an input is not a master.
+std::vector<Tensor> case_inputs(const Context& ctx, const OpCase& c, DType dtype,
+                                bool rounded = false);
 // Weights of the linear function of output `k` whose gradient is taken.
 std::vector<double> cotangent(const OpCase& c, size_t k, int64_t elems);
 // A generator of the case's own for what a check draws; `purpose` tells checks apart.
@@ -66,6 +80,7 @@ struct CaseResult {
 };
 struct RunOptions {
   DType dtype = DType::kF64;
+  bool rounded = false;  // inputs, and gradients of outputs, have values that bf16 holds
   int threads = 1;
   double prefill = 0.0;                    // gradient buffers hold this ...
   bool accumulate = false;                 // ... and are added to

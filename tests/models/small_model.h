@@ -63,6 +63,7 @@ struct SmallModel {
       const std::vector<double> change = noise(seed++, store->value.elems(), 0.2);
       for (size_t i = 0; i < values.size(); ++i) values[i] += change[i];
       write(store->value, values);
+      store->pack();
     }
   }
 

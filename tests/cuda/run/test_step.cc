@@ -17,8 +17,9 @@ constexpr int kSteps = 2, kAveragesFrom = 3;  // at seconds each
 constexpr int kSteps = 20, kAveragesFrom = 5;
 #endif
 
-Config step_config() {
+Config step_config(const std::string& precision = "f32") {
   Config c;
+  c.train.precision = precision;
   c.model = attention_config();
   c.train.batch = 3;
   c.train.ema_start = kAveragesFrom;
@@ -31,7 +32,7 @@ struct Run {
   Run(const Config& config, const AnyExec& exec, Allocator& allocator,
       Allocator* batch_allocator = nullptr)
       : config(config),
-        ctx{.exec = exec, .allocator = &allocator},
+        ctx{.exec = exec, .allocator = &allocator, .dtype = config.train.dtype()},
         batch_ctx{.exec = exec,
                   .allocator = batch_allocator != nullptr ? batch_allocator : &allocator},
         model(config.model) {
@@ -116,11 +117,47 @@ TEST_CASE("CUDA step: gradients of the first step, and twenty steps beside the C
   CHECK(cuda.step->report().d_updates == kSteps);
 }
 
+TEST_CASE("CUDA step in bf16: gradients of the first step, and steps beside the CPU") {
+  const CudaDevice device;
+  PoolAllocator pool(device.memory());
+  HostAllocator host;
+  const Config config = step_config("bf16");
+  Run cpu(config, CpuExec{}, host), cuda(config, device.exec(), pool);
+  Run f32(step_config(), CpuExec{}, host);
+  for (int s = 1; s <= kSteps; ++s) {
+    const StepReport expected = cpu.train_step(s), found = cuda.train_step(s);
+    const StepReport unrounded = f32.train_step(s);
+    INFO("step " << s);
+    REQUIRE(!found.skipped);
+    // Losses are sums of a few scores, each of which is off by some roundings of 1/256.
+    for (const int term : {kLossTotal, kLossX, kLossZ, kLossXZ}) {
+      CHECK(found.d[term] == Approx(expected.d[term]).epsilon(0.02).margin(0.02));
+      CHECK(found.eg[term] == Approx(expected.eg[term]).epsilon(0.02).margin(0.02));
+      CHECK(expected.d[term] == Approx(unrounded.d[term]).epsilon(0.05).margin(0.05));
+      CHECK(expected.eg[term] == Approx(unrounded.eg[term]).epsilon(0.05).margin(0.05));
+    }
+    if (s > 1) continue;
+    for (size_t k = 0; k < cpu.model.stores().size(); ++k) {
+      INFO(cpu.model.stores()[k]->name());
+      CHECK(distance(cuda.model.stores()[k]->grad, cpu.model.stores()[k]->grad) < 0.05);
+    }
+  }
+  for (size_t k = 0; k < cpu.model.stores().size(); ++k) {
+    const ParamStore &a = *cuda.model.stores()[k], &b = *cpu.model.stores()[k];
+    INFO(b.name());
+    CHECK(distance(a.value, b.value) < 1e-2);
+    std::vector<double> rounded = read(a.value);
+    for (double& v : rounded) v = static_cast<double>(bf16(static_cast<float>(v)));
+    CHECK(read(a.packed) == rounded);
+  }
+}
+
 TEST_CASE("CUDA step: the same bits again") {
+  const std::string precision = GENERATE("f32", "bf16");
   const CudaDevice device;
   const auto weights = [&] {
     PoolAllocator pool(device.memory());
-    Run run(step_config(), device.exec(), pool);
+    Run run(step_config(precision), device.exec(), pool);
     for (int s = 1; s <= 2; ++s) run.train_step(s);
     return std::pair(read(run.model.g_store.value), read(run.model.d_store.value));
   };
@@ -141,7 +178,7 @@ TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
 TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
   const std::unique_ptr<Accelerator> device = open_cuda(0);
   const std::unique_ptr<Allocator> pool = device->private_pool();
-  const Config config = step_config();
+  const Config config = step_config(GENERATE("f32", "bf16"));
   Run plain(config, device->exec(), device->allocator()),
       captured(config, device->exec(), *pool, &device->allocator());
   CapturedStep step(*captured.step, *device);
