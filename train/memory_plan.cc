@@ -57,9 +57,9 @@ MemoryLedger plan_memory(const Config& config, Device& device, int64_t batch) {
   const Context ctx{.exec = device.exec(), .allocator = &pool, .plan_only = true};
   Context step_ctx = ctx;
   step_ctx.dtype = config.train.dtype();
-  if (is_captured) step_ctx.allocator = &step_pool;
   BigBiGAN model(config.model);
   model.allocate(step_ctx, true);
+  if (is_captured) step_ctx.allocator = &step_pool;
   TrainingStep step(config, model, step_ctx);
   plan_pictures(ctx, config, model);
   const std::vector<ImageBatch> first = planned_batches(ctx, config, model, batch);
