@@ -8,6 +8,20 @@
 
 namespace bigbigan {
 
+// f32 memory at a multiple of 64 bytes, which libraries may count on.
+class AlignedFloats {
+ public:
+  void resize(int64_t elems) { lines_.resize((elems + kLine - 1) / kLine); }
+  [[nodiscard]] float* data() { return lines_.data()->values; }
+
+ private:
+  static constexpr int64_t kLine = 16;
+  struct alignas(64) Line {
+    float values[kLine];
+  };
+  std::vector<Line> lines_;
+};
+
 // An f32 copy of a bf16 view; any other view itself.
 class Widened {
  public:
@@ -17,8 +31,9 @@ class Widened {
     if (!operand) return;
     const bf16* from = operand.as<bf16>();
     floats_.resize(operand.elems());
-    for (size_t i = 0; i < floats_.size(); ++i) floats_[i] = static_cast<float>(from[i]);
-    view_.data = floats_.data();
+    float* to = floats_.data();
+    for (int64_t i = 0; i < operand.elems(); ++i) to[i] = static_cast<float>(from[i]);
+    view_.data = to;
   }
   Widened(const Widened&) = delete;
   Widened& operator=(const Widened&) = delete;
@@ -26,7 +41,7 @@ class Widened {
   operator ConstView() const { return view_; }  // NOLINT: stands for the operand
 
  private:
-  std::vector<float> floats_;
+  AlignedFloats floats_;
   ConstView view_;
 };
 
@@ -41,14 +56,13 @@ class WidenedResult {
     floats_.resize(result.elems());
     view_.data = floats_.data();
     if (!keep) return;
-    for (size_t i = 0; i < floats_.size(); ++i) {
-      floats_[i] = static_cast<float>(result.as<bf16>()[i]);
-    }
+    const bf16* from = result.as<bf16>();
+    for (int64_t i = 0; i < result.elems(); ++i) floats_.data()[i] = static_cast<float>(from[i]);
   }
   ~WidenedResult() {
-    if (floats_.empty()) return;
+    if (!result_ || view_.data == result_.data) return;
     auto* to = static_cast<bf16*>(result_.data);
-    for (size_t i = 0; i < floats_.size(); ++i) to[i] = bf16(floats_[i]);
+    for (int64_t i = 0; i < result_.elems(); ++i) to[i] = bf16(floats_.data()[i]);
   }
   WidenedResult(const WidenedResult&) = delete;
   WidenedResult& operator=(const WidenedResult&) = delete;
@@ -57,7 +71,7 @@ class WidenedResult {
 
  private:
   View result_, view_;
-  std::vector<float> floats_;
+  AlignedFloats floats_;
 };
 
 }  // namespace bigbigan
