@@ -66,8 +66,10 @@ Config resolve(Vfs& vfs, const Arguments& args) {
   }
   if (!args.config_file.empty()) add_file(args.config_file);
   if (!args.resume.empty() && !is_given) add_file(saved_config(args.resume));
-  parts.emplace_back(
-      [&] { apply_environment(fields, std::array<std::string_view, 1>{"BIGBIGAN_FAULT"}); });
+  parts.emplace_back([&] {
+    apply_environment(
+        fields, std::array<std::string_view, 2>{"BIGBIGAN_FAULT", "BIGBIGAN_CONV_WORKSPACE_MIB"});
+  });
   if (!args.data.empty()) add_override("data.path=" + args.data);
   if (!args.seed.empty()) add_override("train.seed=" + args.seed);
   for (const std::string& text : args.overrides) add_override(text);

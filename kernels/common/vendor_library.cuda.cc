@@ -2,6 +2,10 @@
 
 #include <dlfcn.h>
 
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -33,6 +37,18 @@ void check_major_version(const VendorLibrary& library, int found, int expected) 
        "{}: {} is of major version {}, this program needs {}; install {}, or put its folder first "
        "in LD_LIBRARY_PATH",
        library.name, library.file, found, expected, library.package);
+}
+
+int64_t environment_number(const char* name, int64_t otherwise, int64_t most) {
+  const char* const text = std::getenv(name);
+  if (text == nullptr) return otherwise;
+  const std::string_view all = text;
+  int64_t value = -1;
+  const auto [end, error] = std::from_chars(all.data(), all.data() + all.size(), value);
+  if (error != std::errc() || end != all.data() + all.size() || value < 0 || value > most) {
+    fail(ExitCode::kUsage, "{}={}: expected a number from 0 to {}", name, text, most);
+  }
+  return value;
 }
 
 }  // namespace bigbigan

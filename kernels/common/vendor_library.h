@@ -2,6 +2,7 @@
 // without them, and without a GPU, as long as nobody asks for CUDA.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace bigbigan {
@@ -29,5 +30,9 @@ void find_function(void* handle, const VendorLibrary& library, const char* name,
 // Throws Error{kSystem} unless the library that was found is of the major version whose headers
 // this program was compiled with.
 void check_major_version(const VendorLibrary& library, int found, int expected);
+
+// The environment variable `name`, or `otherwise` where it is not set. Throws Error{kUsage} unless
+// it is a number from 0 to `most`.
+int64_t environment_number(const char* name, int64_t otherwise, int64_t most);
 
 }  // namespace bigbigan

@@ -2,14 +2,17 @@
 //
 // Note [Engines]: a problem gets the first engine of cuDNN's heuristics that is deterministic,
 // works in the precision asked for, and neither transforms (FFT, Winograd) nor rounds on the way;
-// the same one as long as the process lives. Bias and ReLU belong to the graph where cuDNN has such
-// an engine, and otherwise to conv2d_finish; so does adding to a gradient, because cuDNN's frontend
-// offers no beta.
+// the same one as long as the process lives, and by heuristics, not by timing: the same one again
+// on the same device, library and limit. One whose workspace stays below a limit is preferred
+// (BIGBIGAN_CONV_WORKSPACE_MIB, 512): the first engines for f32 ask for up to 3 GB. Bias and ReLU
+// belong to the graph where cuDNN has such an engine, and otherwise to conv2d_finish; so does
+// adding to a gradient, because cuDNN's frontend offers no beta.
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING
 #include <cudnn_frontend.h>
 
 #include <array>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -180,8 +183,15 @@ std::vector<frontend::NumericalNote_t> unwanted_notes(DType dtype) {
 // The frontend appends what each engine objects to, in many lines.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// Finds an engine for the graph; empty, or why there is none.
-std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t handle) {
+// Note [Engines]
+std::array<int64_t, 2> workspace_limits() {
+  static const int64_t mib = environment_number("BIGBIGAN_CONV_WORKSPACE_MIB", 512, 1 << 20);
+  return {mib << 20, std::numeric_limits<int64_t>::max()};
+}
+
+// Finds an engine for the graph that needs no more workspace; empty, or why there is none.
+std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t handle,
+                    int64_t most_bytes) {
   using frontend::HeurMode_t;
   try {
     auto status = graph.validate();
@@ -190,6 +200,7 @@ std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t ha
       status = graph.create_execution_plans({HeurMode_t::A, HeurMode_t::FALLBACK});
     }
     graph.deselect_numeric_notes(unwanted_notes(dtype));
+    graph.deselect_workspace_greater_than(most_bytes);
     if (status.is_good()) status = graph.check_support();
     if (status.is_good()) {
       status = graph.build_plans(frontend::BuildPlanPolicy_t::HEURISTICS_CHOICE);
@@ -208,15 +219,18 @@ struct Plan {
 
 Plan plan_of(const Problem& p, cudnnHandle_t handle) {
   std::string reasons;
-  for (const bool fused : {true, false}) {
-    if (fused && (!p.has_epilogue() || p.extras.accumulate)) continue;
-    Plan plan{graph_of(p, fused), fused, 0};
-    const std::string reason = compile(*plan.graph, p.dtype, handle);
-    if (reason.empty()) {
-      plan.workspace_bytes = plan.graph->get_workspace_size();
-      return plan;
+  for (const int64_t most_bytes : workspace_limits()) {
+    reasons.clear();
+    for (const bool fused : {true, false}) {
+      if (fused && (!p.has_epilogue() || p.extras.accumulate)) continue;
+      Plan plan{graph_of(p, fused), fused, 0};
+      const std::string reason = compile(*plan.graph, p.dtype, handle, most_bytes);
+      if (reason.empty()) {
+        plan.workspace_bytes = plan.graph->get_workspace_size();
+        return plan;
+      }
+      reasons += (reasons.empty() ? "" : "; without bias and ReLU: ") + reason;
     }
-    reasons += (reasons.empty() ? "" : "; without bias and ReLU: ") + reason;
   }
   fail(ExitCode::kSystem,
        "{}: cuDNN has no deterministic engine: {} (CUDNN_LOGLEVEL_DBG=2 tells more)", p.name(),
@@ -235,21 +249,9 @@ class Convolutions {
     const std::lock_guard lock(mutex_);
     const int device = current_device();
     const ConvGeometry& g = p.g;
-    const Key key = {device,
-                     int64_t(p.pass),
-                     int64_t(p.dtype),
-                     p.extras.bias,
-                     p.extras.relu,
-                     p.extras.accumulate,
-                     g.n,
-                     g.h,
-                     g.w,
-                     g.c,
-                     g.k,
-                     g.r,
-                     g.s,
-                     g.stride,
-                     g.pad};
+    const Key key{{device, int64_t(p.pass), int64_t(p.dtype), p.extras.bias, p.extras.relu,
+                   p.extras.accumulate},
+                  {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad}};
     const auto found = plans_.find(key);
     if (found != plans_.end()) return found->second;
     return plans_.emplace(key, plan_of(p, handle_of(device))).first->second;
@@ -265,7 +267,7 @@ class Convolutions {
   }
 
  private:
-  using Key = std::array<int64_t, 15>;
+  using Key = std::pair<std::array<int64_t, 6>, std::array<int64_t, 9>>;
 
   Convolutions() { open_cudnn(); }
 
@@ -380,15 +382,18 @@ Engine find_engine(ConvPass pass, const ConvGeometry& g, DType dtype, const Conv
   const auto properties = std::make_shared<frontend::DeviceProperties>();
   auto status = properties->deserialize({device.begin(), device.end()});
   check(status.is_good(), "cuDNN device properties: {}", status.get_message());
-  const auto graph = graph_of({pass, g, dtype, extras}, fused);
-  graph->set_device_properties(properties);
-  graph->set_sm_version(1);  // any, or it asks the device of this machine; convolutions do not care
   Engine found;
-  found.problem = compile(*graph, dtype, nullptr);
-  if (!found.problem.empty()) return found;
-  status = graph->get_plan_name(found.name);
-  check(status.is_good(), "cuDNN plan: {}", status.get_message());
-  found.workspace_bytes = graph->get_workspace_size();
+  for (const int64_t most_bytes : workspace_limits()) {
+    const auto graph = graph_of({pass, g, dtype, extras}, fused);
+    graph->set_device_properties(properties);
+    graph->set_sm_version(1);  // any, or it asks this machine's device; convolutions do not care
+    found.problem = compile(*graph, dtype, nullptr, most_bytes);
+    if (!found.problem.empty()) continue;
+    status = graph->get_plan_name(found.name);
+    check(status.is_good(), "cuDNN plan: {}", status.get_message());
+    found.workspace_bytes = graph->get_workspace_size();
+    break;
+  }
   return found;
 }
 

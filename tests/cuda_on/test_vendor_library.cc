@@ -43,6 +43,18 @@ TEST_CASE("vendor library: a function it has, and one it has not") {
              Catch::Contains("libc.so.6 has no function cudnnNoSuch"));
 }
 
+TEST_CASE("vendor library: a number in the environment") {
+  constexpr const char* kName = "BIGBIGAN_TEST_NUMBER";
+  unsetenv(kName);
+  CHECK(environment_number(kName, 7, 100) == 7);
+  setenv(kName, "12", 1);
+  CHECK(environment_number(kName, 7, 100) == 12);
+  for (const char* bad : {"", "x", "12x", "-1", "101", "99999999999999999999"}) {
+    setenv(kName, bad, 1);
+    CHECK_THROWS_WITH(environment_number(kName, 7, 100), Catch::Contains("from 0 to 100"));
+  }
+}
+
 TEST_CASE("vendor library: another major version") {
   check_major_version(kPresent, 9, 9);
   CHECK_THAT(refusal([] { check_major_version(kPresent, 8, 9); }),

@@ -3,7 +3,6 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -28,9 +27,6 @@ struct Allocation {
 };
 
 constexpr int kOldestCapability = 80;  // that the kernels are compiled for
-
-std::atomic<bool> is_faulty = false;
-std::atomic<uint64_t> kernels_begun = 0, waits = 0;
 
 thread_local int device_now = 0;
 thread_local cudaError_t last_error = cudaSuccess;
@@ -172,51 +168,6 @@ size_t dynamic_shared_limit(const void* kernel) {
 
 bool no_such_device(int device) { return device < 0 || device >= settings().devices; }
 
-struct ErrorText {
-  const char *name, *text;
-};
-ErrorText text_of(cudaError_t status) {
-#define EMU_ERROR(code, text) \
-  case code:                  \
-    return { #code, text }
-  switch (status) {
-    EMU_ERROR(cudaSuccess, "no error");
-    EMU_ERROR(cudaErrorInvalidValue, "invalid argument");
-    EMU_ERROR(cudaErrorMemoryAllocation, "out of memory");
-    EMU_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument");
-    EMU_ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered");
-    EMU_ERROR(cudaErrorNoKernelImageForDevice,
-              "no kernel image is available for execution on the device");
-    EMU_ERROR(cudaErrorInsufficientDriver,
-              "CUDA driver version is insufficient for CUDA runtime version");
-    EMU_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected");
-    EMU_ERROR(cudaErrorInvalidDevice, "invalid device ordinal");
-    EMU_ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle");
-    EMU_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state");
-    EMU_ERROR(cudaErrorNotReady, "device not ready");
-    EMU_ERROR(cudaErrorStreamCaptureUnsupported,
-              "operation not permitted when stream is capturing");
-    EMU_ERROR(cudaErrorStreamCaptureInvalidated,
-              "operation failed due to a previous error during capture");
-    EMU_ERROR(cudaErrorStreamCaptureMerge,
-              "operation would result in a merge of separate capture sequences");
-    EMU_ERROR(cudaErrorStreamCaptureUnmatched,
-              "capture was not ended in the same stream as it began");
-    EMU_ERROR(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work");
-    EMU_ERROR(cudaErrorStreamCaptureIsolation,
-              "dependency created on uncaptured work in another stream");
-    EMU_ERROR(cudaErrorStreamCaptureImplicit,
-              "operation would make the legacy stream depend on a capturing blocking stream");
-    EMU_ERROR(cudaErrorCapturedEvent,
-              "operation not permitted on an event last recorded in a capturing stream");
-    EMU_ERROR(cudaErrorStreamCaptureWrongThread,
-              "attempt to terminate a thread-local capture sequence from another thread");
-    default:
-      return {"unrecognized error code", "unrecognized error code"};
-  }
-#undef EMU_ERROR
-}
-
 }  // namespace
 
 bool on_device(const void* address, size_t bytes) {
@@ -229,18 +180,6 @@ std::mutex& tables() {
 }
 
 int current_device() { return device_now; }
-
-cudaError_t fault() { return is_faulty ? cudaErrorIllegalAddress : cudaSuccess; }
-
-bool fault_at_launch() {
-  if (++kernels_begun == settings().fault_launch) is_faulty = true;
-  return is_faulty;
-}
-
-cudaError_t fault_at_wait() {
-  if (++waits == settings().fault_wait) is_faulty = true;
-  return fault();
-}
 
 cudaError_t answer(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
@@ -270,8 +209,6 @@ using namespace emu;
 
 extern "C" {
 
-const char* cudaGetErrorName(cudaError_t status) { return text_of(status).name; }
-const char* cudaGetErrorString(cudaError_t status) { return text_of(status).text; }
 cudaError_t cudaPeekAtLastError() { return last_error; }
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 
