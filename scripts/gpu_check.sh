@@ -158,6 +158,7 @@ part_bench() {
   [[ -z $quick ]] || flags+=(--benchmark_filter=relu)
   "$build/kernels/bench/bigbigan-bench" --device cuda "${flags[@]}" --benchmark_out="$results/bench.json" \
     --benchmark_out_format=json || code=$?
+  "$peer_python" -c "import torch" || { echo "no PyTorch: the kernels have no peers"; return $code; }
   "$peer_python" scripts/peers/op_time.py "${peer[@]}" --names "$results/bench.json" --out "$results/peer_ops.json" || code=$?
   return $code
 }
