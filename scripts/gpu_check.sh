@@ -75,7 +75,7 @@ find_vendor_libraries() {
     for folder in "${CUDA_HOME:-}"/lib64 "${CUDA_HOME:-}"/targets/x86_64-linux/lib ""; do
       [[ -z $folder || ! -e $folder/$library ]] || break
     done
-    if [[ -z $folder ]] && ! ldconfig -p 2>/dev/null | grep -q "$library"; then
+    if [[ -z $folder && $(ldconfig -p 2>/dev/null) != *"$library"* ]]; then
       folder=$(wheel_folder "lib/$library")
       [[ -z $folder ]] || { prefixes+=";$folder"; folder=$folder/lib; }
     fi
