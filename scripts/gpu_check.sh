@@ -181,7 +181,7 @@ run_part() {
     code=- status="no time left"
   else
     echo "== $1, at most $limit s"
-    timeout --kill-after=10 $((limit + 10)) bash -c "part_$1" >"$results/$1.log" 2>&1
+    timeout --kill-after=10 $((limit + 10)) bash -c "part_$1" </dev/null >"$results/$1.log" 2>&1
     code=$?
     case $code in 0) ;; 124 | 137) status="out of time" ;; *) status=failed ;; esac
     [[ $code == 0 ]] || tail -n 15 "$results/$1.log"
