@@ -31,10 +31,17 @@ if(BIGBIGAN_WERROR)
   list(APPEND nvcc_options --Werror all-warnings)
 endif()
 
-find_path(CUDA_INCLUDE NAMES cuda_runtime.h cublasLt.h NO_DEFAULT_PATH
+find_path(CUDA_INCLUDE NAMES cuda_runtime.h NO_DEFAULT_PATH
           PATHS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${cuda_home}/include REQUIRED)
-find_path(CUDNN_INCLUDE NAMES cudnn_graph.h PATHS ${CUDA_INCLUDE})
+# The toolkit's, or what CMAKE_PREFIX_PATH has: Python's wheels, for one.
+find_path(CUBLAS_INCLUDE NAMES cublasLt.h NO_DEFAULT_PATH PATHS ${CUDA_INCLUDE})
+find_path(CUBLAS_INCLUDE NAMES cublasLt.h)
+find_path(CUDNN_INCLUDE NAMES cudnn_graph.h NO_DEFAULT_PATH PATHS ${CUDA_INCLUDE})
+find_path(CUDNN_INCLUDE NAMES cudnn_graph.h)
 find_path(CUDNN_FRONTEND_INCLUDE NAMES cudnn_frontend.h PATHS ${CMAKE_SOURCE_DIR}/.deps/cudnn-frontend/include)
+if(NOT CUBLAS_INCLUDE)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no cublasLt.h; install cuBLAS with its headers, or set CUBLAS_INCLUDE")
+endif()
 if(NOT CUDNN_INCLUDE)
   message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no cudnn_graph.h; install cuDNN 9 with its headers, or set CUDNN_INCLUDE")
 endif()
@@ -58,7 +65,7 @@ function(add_vendor_sources target)
     ${CMAKE_CURRENT_SOURCE_DIR}/common/vendor_library.cuda.cc
     ${CMAKE_CURRENT_SOURCE_DIR}/conv/conv2d.cudnn.cc
     ${CMAKE_CURRENT_SOURCE_DIR}/linear/gemm.cublaslt.cc)
-  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE})
+  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE} ${CUBLAS_INCLUDE})
   # Forty thousand lines of headers around a few calls: optimising them takes minutes and gains nothing.
   set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/conv/conv2d.cudnn.cc PROPERTIES COMPILE_OPTIONS "-O1;-g0")
 endfunction()

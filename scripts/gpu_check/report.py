@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+PARTS = ("build", "tests", "bench", "step", "sanitizer")
 COPY_SHARE = 85         # per cent of the copy rate that a memory-bound kernel shall reach, at 100 MB or more
 ATTENTION_RATIO = 0.9   # of PyTorch's attention
 BASE_IMG_PER_S = (1350, 1600)   # bf16, batch 256, one D step, on an H200: first and then
@@ -54,7 +55,7 @@ def collect(folder):
     bench, peers = read_json(folder / "bench.json"), read_json(folder / "peer_ops.json")
     return {
         "machine": read_json(folder / "machine.json") or {},
-        "parts": [part for part in map(read_json, sorted(folder.glob("part-*.json"))) if part],
+        "parts": [part for part in (read_json(folder / f"part-{name}.json") for name in PARTS) if part],
         "tests": read_tests(folder / "tests.xml"),
         "sanitizer": read_json(folder / "sanitizer.json"),
         "bench": (bench or {}).get("context"),
@@ -131,7 +132,7 @@ def number(value, digits=1):
 def heading(report):
     m = report["machine"]
     peer = report["peer"]
-    kind = "Rehearsal on the emulated device: no speed here means anything" if m.get("emulated") else "GPU check"
+    kind = "Rehearsal, no speed here means anything" if m.get("emulated") else "GPU check"
     versions = [f"driver {m.get('driver', '?')}", f"nvcc {m.get('nvcc', '?')}"]
     versions += [f"{name} {peer[key]}" for name, key in (("PyTorch", "torch"), ("cuDNN", "cudnn")) if peer.get(key)]
     return [f"# {kind}: {m.get('card', '?')}, {m.get('date', '?')}", "",
