@@ -88,7 +88,7 @@ Ceilings measure_ceilings(Accelerator& device, DeviceTimer& timer, const Ceiling
   };
   return {.copy_gb_per_s = device_copy_gb_per_s(device, timer, sizes.copy_bytes),
           .matmul_f32_tflop_per_s = matmul(DType::kF32),
-          .matmul_bf16_tflop_per_s = sizes.bf16 ? matmul(DType::kBF16) : 0};
+          .matmul_bf16_tflop_per_s = matmul(DType::kBF16)};
 }
 
 std::map<std::string, double> rates(const CallWork& work, double seconds,

@@ -23,10 +23,8 @@ Ceilings measure_ceilings(const CpuExec& ex);
 
 struct CeilingSizes {
   int64_t copy_bytes = int64_t{1} << 30, matmul = 8192;
-  bool bf16 = true;
 };
-// For a device whose matrix products are the CPU's, which are f32.
-inline constexpr CeilingSizes kSmallCeilings = {.copy_bytes = 1 << 20, .matmul = 64, .bf16 = false};
+inline constexpr CeilingSizes kSmallCeilings = {.copy_bytes = 1 << 20, .matmul = 64};
 // On a GPU: a copy from memory to memory, and the library's matrix products of random data.
 Ceilings measure_ceilings(Accelerator& device, DeviceTimer& timer, const CeilingSizes& sizes);
 

@@ -24,10 +24,6 @@ Tensor KernelSetup::normal(const Shape& shape, double deviation, double mean) {
   return normal_tensor(ctx, shape, dtype, {++operands_, deviation, mean, rounded_to_});
 }
 
-Tensor KernelSetup::normal_single(const Shape& shape, double deviation, double mean) {
-  return normal_tensor(ctx, shape, single(), {++operands_, deviation, mean});
-}
-
 std::string check_kernel(const KernelCase& c, const AnyExec& exec, Allocator& allocator,
                          DType dtype, double& worst_error) {
   HostAllocator host;

@@ -26,8 +26,6 @@ class KernelSetup {
       : ctx(ctx), dtype(dtype), rounded_to_(rounded_to) {}
 
   [[nodiscard]] Tensor normal(const Shape& shape, double deviation = 1, double mean = 0);
-  // One of a dtype of its own: f32 stays f32, beside f64 activations it is f64.
-  [[nodiscard]] Tensor normal_single(const Shape& shape, double deviation = 1, double mean = 0);
   [[nodiscard]] Tensor fresh(const Shape& shape) const { return Tensor::empty(ctx, shape, dtype); }
   [[nodiscard]] Tensor fresh(const Shape& shape, DType other) const {
     return Tensor::empty(ctx, shape, other);
@@ -62,11 +60,10 @@ struct KernelSizes {
   int64_t image;                        // of the data, a side
   int64_t wide;                         // H and J
   ModelConfig model;                    // whose weights are normalised and updated
-  bool bf16_products = true;
 };
 // `base` at the batch of its estimates: every operand of a memory-bound kernel is beyond the cache.
 KernelSizes base_sizes();
-// The same kernels on a few elements, for a device whose products are the CPU's, too.
+// The same kernels on a few elements.
 KernelSizes small_sizes();
 
 // The same kernels in the same order for all sizes.

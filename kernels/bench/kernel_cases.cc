@@ -176,13 +176,7 @@ KernelSizes small_sizes() {
   small.g_channels = {8, 8, 8, 8};
   small.d_channels = {4, 4, 4, 4};
   small.mlp_width = 8;
-  return {.batch = 2,
-          .resolution = 4,
-          .channels = 32,
-          .image = 8,
-          .wide = 16,
-          .model = small,
-          .bf16_products = false};
+  return {.batch = 2, .resolution = 4, .channels = 32, .image = 8, .wide = 16, .model = small};
 }
 
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {

@@ -147,7 +147,6 @@ std::vector<KernelCase> product_kernels(const KernelSizes& z) {
     }
   }
   list.push_back(gemm_case(2 * z.batch, z.wide, z.wide));
-  for (KernelCase& c : list) c.takes_bf16 = z.bf16_products;
   return list;
 }
 

@@ -46,14 +46,6 @@ std::string table(const KernelProfile& profile) {
   return text;
 }
 
-// The value of a key, or `otherwise` where there is no such key.
-std::string value_of(Config& config, std::string_view key, const std::string& otherwise) {
-  for (const ConfigField& field : config_fields(config)) {
-    if (field.key == key) return value_text(field);
-  }
-  return otherwise;
-}
-
 std::string quoted(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) {
@@ -102,22 +94,22 @@ std::string describe(const Config& config, const StepTimes& times, const std::st
          "Launchers of a step launch by launch:\n" + table(times.profile);
 }
 
-std::string json(const std::string& preset, Config config, const StepTimes& times,
+std::string json(const std::string& preset, const Config& config, const StepTimes& times,
                  const std::string& device) {
   std::string launchers;
   for (const auto& [name, row] : longest_first(times.profile)) {
     launchers += fmt::format("{}\n  {{\"name\": {}, \"calls\": {}, \"seconds\": {:.9f}}}",
                              launchers.empty() ? "" : ",", quoted(name), row.calls, row.seconds);
   }
-  const std::string precision = value_of(config, "train.precision", "\"f32\"");
   const std::string captured =
       times.captured_seconds > 0 ? fmt::format("{:.9f}", times.captured_seconds) : "null";
   return fmt::format(
       "{{\"preset\": {}, \"device\": {}, \"precision\": {}, \"batch\": {}, \"d_steps\": {},\n"
       " \"step_seconds_captured\": {}, \"step_seconds_launched\": {:.9f}, \"img_per_s\": {:.2f},\n"
       " \"launchers\": [{}]}}\n",
-      quoted(preset), quoted(device), precision, config.train.batch, config.train.d_steps, captured,
-      times.launched_seconds, static_cast<double>(config.train.batch) / times.seconds(), launchers);
+      quoted(preset), quoted(device), quoted(config.train.precision), config.train.batch,
+      config.train.d_steps, captured, times.launched_seconds,
+      static_cast<double>(config.train.batch) / times.seconds(), launchers);
 }
 
 }  // namespace bigbigan

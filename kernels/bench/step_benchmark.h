@@ -51,7 +51,7 @@ StepTimes time_recorded_steps(const Config& config, Device& device, int repeats)
 std::string describe(const Config& config, const StepTimes& times, const std::string& device);
 
 // One object, as docs/programs.md describes it.
-std::string json(const std::string& preset, Config config, const StepTimes& times,
+std::string json(const std::string& preset, const Config& config, const StepTimes& times,
                  const std::string& device);
 
 }  // namespace bigbigan

@@ -23,11 +23,12 @@ SyntheticTraining::SyntheticTraining(const Config& config, Device& device)
       pixels_(noise()) {
   Context step_ctx = ctx_;
   step_ctx.exec = observed(ctx_.exec, &observer_);
+  step_ctx.dtype = config.train.dtype();
+  model_.allocate(step_ctx, true);
   if (device.accelerator() != nullptr) {
     pool_ = device.accelerator()->private_pool();
     step_ctx.allocator = pool_.get();
   }
-  model_.allocate(ctx_, true);
   model_.initialize(static_cast<uint64_t>(config.train.seed));
   step_.emplace(config_, model_, step_ctx);
   if (device.accelerator() != nullptr) captured_.emplace(*step_, *device.accelerator());
