@@ -28,6 +28,10 @@ struct Plan {
   dnnl::reorder to_library, from_library;
   memory::desc x, y, bias, krsc, library;
   int64_t scratchpad_bytes = 0;
+  // oneDNN 2.6 gathers the pixels that a strided 1x1 convolution reads in the scratchpad, in packs
+  // of channels, but asks for the channels without the rest of the last pack: it writes beyond the
+  // end.
+  int64_t overrun_bytes = 0;
 };
 
 struct Key {
@@ -93,6 +97,8 @@ Plan make_plan(const Key& key) {
     plan.primitive = Backward(pd);
     finish(pd, pd.diff_weights_desc());
   }
+  constexpr int64_t kPackBytes = 64;
+  if (g.r == 1 && g.stride > 1) plan.overrun_bytes = g.h * g.w * kPackBytes;
   plan.to_library = dnnl::reorder({cpu(), plan.krsc, cpu(), plan.library});
   plan.from_library = dnnl::reorder({cpu(), plan.library, cpu(), plan.krsc});
   return plan;
@@ -134,7 +140,8 @@ void execute(const Plan& plan, std::unordered_map<int, memory> args) {
   dnnl::stream stream(cpu());
   const memory::desc pad({plan.scratchpad_bytes}, memory::data_type::u8, Tag::a);
   if (plan.scratchpad_bytes > 0) {
-    args.emplace(DNNL_ARG_SCRATCHPAD, wrap(pad, workspace(plan.scratchpad_bytes)));
+    args.emplace(DNNL_ARG_SCRATCHPAD,
+                 wrap(pad, workspace(plan.scratchpad_bytes + plan.overrun_bytes)));
   }
   plan.primitive.execute(stream, args);
 }
