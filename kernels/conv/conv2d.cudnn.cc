@@ -4,9 +4,8 @@
 // works in the precision asked for, and neither transforms (FFT, Winograd) nor rounds on the way;
 // the same one as long as the process lives, and by heuristics, not by timing: the same one again
 // on the same device, library and limit. One whose workspace stays below a limit is preferred
-// (BIGBIGAN_CONV_WORKSPACE_MIB, 512): the first engines for f32 ask for up to 3 GB. Bias and ReLU
-// belong to the graph where cuDNN has such an engine, and otherwise to conv2d_finish; so does
-// adding to a gradient, because cuDNN's frontend offers no beta.
+// (BIGBIGAN_CONV_WORKSPACE_MIB, 512): the first for f32 ask for up to 3 GB. Bias and ReLU belong to
+// the graph where cuDNN has such an engine, else to conv2d_finish, as does adding to a gradient.
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING
 #include <cudnn_frontend.h>
 

@@ -12,13 +12,21 @@ using namespace bigbigan;
 namespace {
 
 double at(const Tensor& t, int64_t i) {
-  return t.dtype() == DType::kF32 ? t.as<float>()[i] : t.as<double>()[i];
+  double value = 0;
+  dispatch_float("test", t.dtype(),
+                 [&]<class T>(TypeTag<T>) { value = static_cast<double>(t.as<T>()[i]); });
+  return value;
 }
 
 // Element `i` := value; `i` may lie outside the tensor.
 void set(View v, int64_t i, double value) {
-  dispatch_real("test", v.dtype,
-                [&]<class T>(TypeTag<T>) { v.as<T>()[i] = static_cast<T>(value); });
+  dispatch_float("test", v.dtype, [&]<class T>(TypeTag<T>) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      v.as<T>()[i] = bf16(static_cast<float>(value));
+    } else {
+      v.as<T>()[i] = static_cast<T>(value);
+    }
+  });
 }
 
 void write_gradient(const GradTarget& d, int64_t i, double value) {
@@ -48,7 +56,7 @@ struct Faulty {
       const GradTarget d = target(b.grad(input));
       const double factor = input == 0 ? 2.0 : 3.0;
       const ConstView d_y = b.d_output();
-      dispatch_real("test", d_y.dtype, [&]<class T>(TypeTag<T>) {
+      dispatch_float("test", d_y.dtype, [&]<class T>(TypeTag<T>) {
         for (int64_t i = 0; i < elems; ++i) {
           write_gradient(d, i, gradient(b, input, i, factor * double(d_y.as<T>()[i])));
         }
