@@ -129,12 +129,14 @@ TEST_CASE("CUDA step in bf16: gradients of the first step, and steps beside the 
     const StepReport unrounded = f32.train_step(s);
     INFO("step " << s);
     REQUIRE(!found.skipped);
-    // Losses are sums of a few scores, each of which is off by some roundings of 1/256.
+    // Roundings of 1/256 in a few scores of order 1; later the runs walk apart by what Adam makes
+    // of them, up to tenths of a score.
+    const double limit = s == 1 ? 0.03 : 0.15;
     for (const int term : {kLossTotal, kLossX, kLossZ, kLossXZ}) {
-      CHECK(found.d[term] == Approx(expected.d[term]).epsilon(0.02).margin(0.02));
-      CHECK(found.eg[term] == Approx(expected.eg[term]).epsilon(0.02).margin(0.02));
-      CHECK(expected.d[term] == Approx(unrounded.d[term]).epsilon(0.05).margin(0.05));
-      CHECK(expected.eg[term] == Approx(unrounded.eg[term]).epsilon(0.05).margin(0.05));
+      CHECK(found.d[term] == Approx(expected.d[term]).epsilon(limit).margin(limit));
+      CHECK(found.eg[term] == Approx(expected.eg[term]).epsilon(limit).margin(limit));
+      CHECK(expected.d[term] == Approx(unrounded.d[term]).epsilon(limit).margin(limit));
+      CHECK(expected.eg[term] == Approx(unrounded.eg[term]).epsilon(limit).margin(limit));
     }
     if (s > 1) continue;
     for (size_t k = 0; k < cpu.model.stores().size(); ++k) {
