@@ -94,8 +94,7 @@ frontend::DataType_t library_type(DType dtype) {
 }
 
 std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
-  namespace graphs = frontend::graph;
-  const auto graph = std::make_shared<graphs::Graph>();
+  const auto graph = std::make_shared<frontend::graph::Graph>();
   graph->set_io_data_type(library_type(p.dtype))
       .set_intermediate_data_type(frontend::DataType_t::FLOAT)
       .set_compute_data_type(frontend::DataType_t::FLOAT)
@@ -106,17 +105,17 @@ std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
   switch (p.pass) {
     case ConvPass::kFprop:
       made = graph->conv_fprop(input(*graph, kX, p.g.x()), input(*graph, kWeight, p.g.weight()),
-                               convolution_of<graphs::Conv_fprop_attributes>(p.g));
+                               convolution_of<frontend::graph::Conv_fprop_attributes>(p.g));
       break;
     case ConvPass::kDgrad:
       output = kX;
       made = graph->conv_dgrad(input(*graph, kY, p.g.y()), input(*graph, kWeight, p.g.weight()),
-                               convolution_of<graphs::Conv_dgrad_attributes>(p.g));
+                               convolution_of<frontend::graph::Conv_dgrad_attributes>(p.g));
       break;
     case ConvPass::kWgrad:
       output = kWeight;
       made = graph->conv_wgrad(input(*graph, kY, p.g.y()), input(*graph, kX, p.g.x()),
-                               convolution_of<graphs::Conv_wgrad_attributes>(p.g));
+                               convolution_of<frontend::graph::Conv_wgrad_attributes>(p.g));
       break;
   }
   const Shape shape = p.result();
