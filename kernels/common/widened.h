@@ -12,7 +12,7 @@ namespace bigbigan {
 class AlignedFloats {
  public:
   void resize(int64_t elems) { lines_.resize((elems + kLine - 1) / kLine); }
-  [[nodiscard]] float* data() { return lines_.data()->values; }
+  [[nodiscard]] float* data() { return lines_.empty() ? nullptr : lines_.front().values; }
 
  private:
   static constexpr int64_t kLine = 16;
