@@ -89,7 +89,8 @@ KernelCase conv_case(ConvPass pass, const ConvGeometry& g) {
                 const bool makes[] = {pass == ConvPass::kDgrad, pass == ConvPass::kWgrad,
                                       pass == ConvPass::kFprop};
                 const Tensor x = makes[0] ? s.fresh(g.x()) : s.normal(g.x());
-                const Tensor w = makes[1] ? s.fresh(g.weight()) : s.normal(g.weight());
+                const Tensor w =
+                    makes[1] ? s.fresh(g.weight(), master_dtype(s.dtype)) : s.normal(g.weight());
                 const Tensor y = makes[2] ? s.fresh(g.y()) : s.normal(g.y());
                 int64_t bytes = 0;
                 s.ctx.run([&](const auto& ex) {
