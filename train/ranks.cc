@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <random>
 
 #include "engine/io/flat_json.h"
@@ -48,6 +47,15 @@ void check_shared(World& world, Vfs& vfs, const Vfs::Path& folder) {
          "system that all hosts share",
          r, hosts[r], folder.parent_path().string());
   }
+}
+
+// The ranks whose text is not that of rank 0.
+std::vector<int> odd_ranks(const std::vector<std::string>& texts) {
+  std::vector<int> odd;
+  for (size_t r = 1; r < texts.size(); ++r) {
+    if (texts[r] != texts[0]) odd.push_back(static_cast<int>(r));
+  }
+  return odd;
 }
 
 void add(Hasher& hasher, const Tensor& tensor) {
@@ -98,12 +106,10 @@ void Ranks::require_equal(const Facts& facts) const {
     const std::string line = name + "=" + value + "\n";
     hasher.add(std::as_bytes(std::span(line)));
   }
-  const std::vector<std::string> hashes = gather_texts(*comm_, hasher.hex());
-  if (std::ranges::all_of(hashes, [&](const std::string& h) { return h == hashes[0]; })) return;
+  if (odd_ranks(gather_texts(*comm_, hasher.hex())).empty()) return;
   for (const auto& [name, value] : facts) {
     const std::vector<std::string> values = gather_texts(*comm_, value);
-    for (int r = 1; r < size(); ++r) {
-      if (values[r] == values[0]) continue;
+    for (const int r : odd_ranks(values)) {
       fail(ExitCode::kConfig, "rank {} differs in {}: {}, rank 0 has {}", r, name, values[r],
            values[0]);
     }
@@ -134,11 +140,7 @@ void Ranks::compare_replicas(std::span<ParamStore* const> stores, int64_t step) 
       add(hasher, *tensor);
     }
   }
-  const std::vector<std::string> hashes = gather_texts(*comm_, hasher.hex());
-  std::vector<int> odd;
-  for (int r = 1; r < size(); ++r) {
-    if (hashes[r] != hashes[0]) odd.push_back(r);
-  }
+  const std::vector<int> odd = odd_ranks(gather_texts(*comm_, hasher.hex()));
   if (odd.empty()) return;
   const bool is_root_odd = size() > 2 && static_cast<int>(odd.size()) == size() - 1;
   fail(ExitCode::kNumerical,

@@ -98,18 +98,16 @@ double Watchdog::limit_now() const {
 
 std::optional<LateReport> Watchdog::lateness(double now) const {
   const double limit = limit_now(), waited = now - since_;
+  if (waited <= (waiting_ ? limit : kOwnFactor * limit)) return std::nullopt;
   LateReport report{.recent = {recent_.begin(), recent_.end()}};
   if (!waiting_) {
-    if (waited <= kOwnFactor * limit) return std::nullopt;
     report.late = {rank_};
     report.message = fmt::format(
-        "rank {} has come to no collective for {:.1f} s (phase {}, step {}, the last was number "
-        "{}): "
-        "it is stuck in its own work",
+        "rank {} has come to no collective for {:.1f} s (phase {}, step {}, the last was "
+        "number {}): it is stuck in its own work",
         rank_, waited, name_of(phase_), step_, count_);
     return report;
   }
-  if (waited <= limit) return std::nullopt;
   std::string late;
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
@@ -126,8 +124,7 @@ std::optional<LateReport> Watchdog::lateness(double now) const {
   }
   report.message = fmt::format(
       "rank {} has waited {:.1f} s in collective number {}, {} of {} bytes (phase {}, step {}). "
-      "Not "
-      "there: {}{}",
+      "Not there: {}{}",
       rank_, waited, count_, recent_.back().name, recent_.back().bytes, name_of(phase_), step_,
       report.late.empty() ? "nobody, all have come: the transport does not deliver"
                           : fmt::format("rank {}", fmt::join(report.late, ", rank ")),

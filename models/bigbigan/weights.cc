@@ -126,6 +126,7 @@ void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool al
 
 void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra) {
   import_items(items_of(model, set), file, allow_extra);
+  if (set != WeightSet::kLive) return;
   for (ParamStore* store : model.stores()) store->pack();
 }
 

@@ -51,6 +51,11 @@ class CudaReadback final : public Readback {
   std::array<Slot, kSlots> slots_;
 };
 
+// 13000 is "13.0".
+std::string cuda_version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
 // What cudaGetDeviceCount calls an insufficient driver is as often none at all.
 [[noreturn]] void fail_for_driver() {
   int driver = 0, runtime = 0;
@@ -61,9 +66,9 @@ class CudaReadback final : public Readback {
          "no CUDA device: no NVIDIA driver is installed; install it, or use --device cpu");
   }
   fail(ExitCode::kSystem,
-       "no CUDA device: the NVIDIA driver is one for CUDA {}.{}, this program needs CUDA {}.{}; "
+       "no CUDA device: the NVIDIA driver is one for CUDA {}, this program needs CUDA {}; "
        "install a newer driver, or use --device cpu",
-       driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+       cuda_version(driver), cuda_version(runtime));
 }
 
 // Runs a kernel that does nothing.
@@ -154,9 +159,7 @@ DeviceProperties CudaDevice::properties() const {
   check_cuda(cudaGetDevice(&index), "CUDA device");
   check_cuda(cudaGetDeviceProperties(&found, index), "CUDA device");
   check_cuda(cudaDriverGetVersion(&version), "CUDA driver");
-  return {.name = found.name,
-          .driver = fmt::format("{}.{}", version / 1000, version % 1000 / 10),
-          .cache_bytes = found.l2CacheSize};
+  return {.name = found.name, .driver = cuda_version(version), .cache_bytes = found.l2CacheSize};
 }
 
 void CudaDevice::synchronize() const {
