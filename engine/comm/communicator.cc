@@ -73,6 +73,17 @@ class ThreadCommunicator final : public Communicator {
     });
   }
 
+  void reduce_scatter_sum(View values, View mine) override {
+    check_parts(values, mine, size());
+    exchange("reduce_scatter_sum", values, [&] {
+      std::vector<const std::byte*> parts;
+      for (const Staged& part : world_.staged) {
+        parts.push_back(part.bytes.data() + rank_ * mine.bytes());
+      }
+      add_in_rank_order(parts, mine);
+    });
+  }
+
   void all_gather(ConstView send, View received) override {
     check(received.bytes() == send.bytes() * size(),
           "all_gather: receives {} bytes, expected {} x {}", received.bytes(), size(),
@@ -118,10 +129,21 @@ class ThreadCommunicator final : public Communicator {
 
 }  // namespace
 
+void check_parts(ConstView values, ConstView mine, int ranks) {
+  check(mine.dtype == values.dtype && mine.elems() * ranks == values.elems(),
+        "reduce_scatter_sum: a part of {} of {} elements among {} ranks", mine.elems(),
+        values.elems(), ranks);
+}
+
+void SelfCommunicator::reduce_scatter_sum(View values, View mine) {
+  check_parts(values, mine, 1);
+  if (mine.data != values.data) std::memcpy(mine.data, values.data, values.bytes());
+}
+
 void SelfCommunicator::all_gather(ConstView send, View received) {
   check(received.bytes() == send.bytes(), "all_gather: receives {} bytes, expected {}",
         received.bytes(), send.bytes());
-  std::memcpy(received.data, send.data, send.bytes());
+  if (received.data != send.data) std::memcpy(received.data, send.data, send.bytes());
 }
 
 void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body) {

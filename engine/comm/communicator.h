@@ -15,9 +15,17 @@ class Communicator {
   virtual ~Communicator() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
-  // values := sum over ranks; f32, f64, i32 or i64.
+  // values := sum over ranks; f32, f64, bf16 (added in f32, rounded once), i32 or i64.
   virtual void all_reduce_sum(View values) = 0;
-  // received[r] := send of rank r; `received` has shape (size, send...).
+  // mine := the rank()-th of size() equal parts of the sum over ranks of `values`; `mine` may be
+  // that part of `values`, whose other parts are then undefined.
+  virtual void reduce_scatter_sum(View values, View mine) = 0;
+  // As all_reduce_sum, but launches that follow may run before it is done: nobody touches `values`
+  // until finish_sums(), after which launches see all sums that were started.
+  virtual void start_sum(View values) { all_reduce_sum(values); }
+  virtual void finish_sums() {}
+  // received[r] := send of rank r; `received` has shape (size, send...), and `send` may be its part
+  // of this rank.
   virtual void all_gather(ConstView send, View received) = 0;
   virtual void broadcast(View values, int root) = 0;
   virtual void barrier() = 0;
@@ -29,10 +37,14 @@ class SelfCommunicator final : public Communicator {
   [[nodiscard]] int rank() const override { return 0; }
   [[nodiscard]] int size() const override { return 1; }
   void all_reduce_sum(View) override {}
+  void reduce_scatter_sum(View values, View mine) override;
   void all_gather(ConstView send, View received) override;
   void broadcast(View, int) override {}
   void barrier() override {}
 };
+
+// Throws Error{kInternal} unless `mine` is one of `ranks` equal parts of `values`.
+void check_parts(ConstView values, ConstView mine, int ranks);
 
 // Runs body(communicator) on `ranks` host threads that form one world, and joins them. The first
 // exception of a rank is rethrown; the others are released from their collectives with an Error of

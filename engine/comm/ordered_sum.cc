@@ -7,16 +7,16 @@
 namespace bigbigan {
 namespace {
 
-template <class T>
+template <class T, class Sum = T>
 void add(std::span<const std::byte* const> parts, T* sums, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    T sum{};
+    Sum sum{};
     for (const std::byte* part : parts) {
       T value;
       std::memcpy(&value, part + i * sizeof(T), sizeof(T));
-      sum += value;
+      sum += static_cast<Sum>(value);
     }
-    sums[i] = sum;
+    sums[i] = T(sum);
   }
 }
 
@@ -28,6 +28,8 @@ void add_in_rank_order(std::span<const std::byte* const> parts, View sum) {
       return add(parts, sum.as<float>(), sum.elems());
     case DType::kF64:
       return add(parts, sum.as<double>(), sum.elems());
+    case DType::kBF16:
+      return add<bf16, float>(parts, sum.as<bf16>(), sum.elems());
     case DType::kI32:
       return add(parts, sum.as<int32_t>(), sum.elems());
     case DType::kI64:

@@ -175,6 +175,18 @@ void WatchedCommunicator::all_reduce_sum(View values) {
   inner_.all_reduce_sum(values);
 }
 
+void WatchedCommunicator::reduce_scatter_sum(View values, View mine) {
+  const Inside inside(watchdog_, "reduce_scatter_sum", values.bytes());
+  inner_.reduce_scatter_sum(values, mine);
+}
+
+void WatchedCommunicator::start_sum(View values) {
+  const Inside inside(watchdog_, "start_sum", values.bytes());
+  inner_.start_sum(values);
+}
+
+void WatchedCommunicator::finish_sums() { inner_.finish_sums(); }
+
 void WatchedCommunicator::all_gather(ConstView send, View received) {
   const Inside inside(watchdog_, "all_gather", send.bytes());
   inner_.all_gather(send, received);

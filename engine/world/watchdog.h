@@ -88,6 +88,9 @@ class WatchedCommunicator final : public Communicator {
   [[nodiscard]] int rank() const override { return inner_.rank(); }
   [[nodiscard]] int size() const override { return inner_.size(); }
   void all_reduce_sum(View values) override;
+  void reduce_scatter_sum(View values, View mine) override;
+  void start_sum(View values) override;
+  void finish_sums() override;
   void all_gather(ConstView send, View received) override;
   void broadcast(View values, int root) override;
   void barrier() override;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "engine/comm/ordered_sum.h"
@@ -39,8 +40,8 @@ int64_t part_begin(int64_t n, int r, int size) { return n * r / size; }
 }  // namespace
 
 std::string MpiCommunicator::describe(const Intent& intent) {
-  constexpr std::array<const char*, 4> kNames = {"all_reduce_sum", "all_gather", "broadcast",
-                                                 "barrier"};
+  constexpr std::array<const char*, 5> kNames = {"all_reduce_sum", "reduce_scatter_sum",
+                                                 "all_gather", "broadcast", "barrier"};
   return fmt::format("number {}, {} of {} bytes of {}", intent.number, kNames[intent.kind],
                      intent.bytes, name_of(static_cast<DType>(intent.dtype)));
 }
@@ -85,29 +86,63 @@ void MpiCommunicator::reduce_whole(View values) {
   add_in_rank_order(parts, values);
 }
 
-void MpiCommunicator::reduce_in_parts(View values) {
-  const int64_t n = values.elems();
+void MpiCommunicator::reduce_part(ConstView values, std::span<const int64_t> begin, View mine) {
   const auto element = static_cast<int64_t>(size_of(values.dtype));
   std::vector<int> counts, offsets, mine_counts, mine_offsets;
-  const int64_t mine = part_begin(n, rank_ + 1, size_) - part_begin(n, rank_, size_);
   for (int r = 0; r < size_; ++r) {
-    const int64_t begin = part_begin(n, r, size_), end = part_begin(n, r + 1, size_);
-    counts.push_back(static_cast<int>((end - begin) * element));
-    offsets.push_back(static_cast<int>(begin * element));
-    mine_counts.push_back(static_cast<int>(mine * element));
-    mine_offsets.push_back(static_cast<int>(r * mine * element));
+    counts.push_back(static_cast<int>((begin[r + 1] - begin[r]) * element));
+    offsets.push_back(static_cast<int>(begin[r] * element));
+    mine_counts.push_back(static_cast<int>(mine.bytes()));
+    mine_offsets.push_back(static_cast<int>(r * mine.bytes()));
   }
-  staging_.resize(mine * element * size_);
+  staging_.resize(mine.bytes() * size_);
   check_mpi(MPI_Alltoallv(values.data, counts.data(), offsets.data(), MPI_BYTE, staging_.data(),
                           mine_counts.data(), mine_offsets.data(), MPI_BYTE, MPI_COMM_WORLD),
             "MPI_Alltoallv");
   std::vector<const std::byte*> parts;
   for (int r = 0; r < size_; ++r) parts.push_back(staging_.data() + mine_offsets[r]);
-  add_in_rank_order(parts,
-                    {static_cast<std::byte*>(values.data) + offsets[rank_], {mine}, values.dtype});
+  add_in_rank_order(parts, mine);
+}
+
+void MpiCommunicator::reduce_in_parts(View values) {
+  const auto element = static_cast<int64_t>(size_of(values.dtype));
+  std::vector<int64_t> begin;
+  for (int r = 0; r <= size_; ++r) begin.push_back(part_begin(values.elems(), r, size_));
+  const View mine{static_cast<std::byte*>(values.data) + begin[rank_] * element,
+                  {begin[rank_ + 1] - begin[rank_]},
+                  values.dtype};
+  reduce_part(values, begin, mine);
+  std::vector<int> counts, offsets;
+  for (int r = 0; r < size_; ++r) {
+    counts.push_back(static_cast<int>((begin[r + 1] - begin[r]) * element));
+    offsets.push_back(static_cast<int>(begin[r] * element));
+  }
   check_mpi(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_BYTE, values.data, counts.data(), offsets.data(),
                            MPI_BYTE, MPI_COMM_WORLD),
             "MPI_Allgatherv");
+}
+
+void MpiCommunicator::reduce_scatter_sum(View values, View mine) {
+  agree(Kind::kPartOfSum, values);
+  check_parts(values, mine, size_);
+  // In turns of at most as many elements of each part as one message holds.
+  const auto element = static_cast<int64_t>(size_of(values.dtype));
+  const int64_t turn = kMaxMessageBytes / element / size_;
+  std::vector<std::byte> packed;
+  for (int64_t at = 0; at < mine.elems(); at += turn) {
+    const int64_t n = std::min(turn, mine.elems() - at);
+    packed.resize(n * element * size_);
+    std::vector<int64_t> begin;
+    for (int r = 0; r < size_; ++r) {
+      begin.push_back(r * n);
+      std::memcpy(packed.data() + r * n * element,
+                  static_cast<const std::byte*>(values.data) + (r * mine.elems() + at) * element,
+                  n * element);
+    }
+    begin.push_back(size_ * n);
+    reduce_part({packed.data(), {size_ * n}, values.dtype}, begin,
+                {static_cast<std::byte*>(mine.data) + at * element, {n}, values.dtype});
+  }
 }
 
 void MpiCommunicator::all_gather(ConstView send, View received) {
@@ -115,9 +150,11 @@ void MpiCommunicator::all_gather(ConstView send, View received) {
   check(received.bytes() == send.bytes() * size_ && send.bytes() <= kMaxMessageBytes,
         "all_gather: receives {} bytes, expected {} x {}", received.bytes(), size_, send.bytes());
   const auto bytes = static_cast<int>(send.bytes());
-  check_mpi(
-      MPI_Allgather(send.data, bytes, MPI_BYTE, received.data, bytes, MPI_BYTE, MPI_COMM_WORLD),
-      "MPI_Allgather");
+  const bool is_in_place =
+      send.data == static_cast<const std::byte*>(received.data) + rank_ * send.bytes();
+  check_mpi(MPI_Allgather(is_in_place ? MPI_IN_PLACE : send.data, bytes, MPI_BYTE, received.data,
+                          bytes, MPI_BYTE, MPI_COMM_WORLD),
+            "MPI_Allgather");
 }
 
 void MpiCommunicator::broadcast(View values, int root) {

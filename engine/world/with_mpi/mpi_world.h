@@ -1,6 +1,7 @@
 // The ranks of an MPI program, and their collectives on host memory.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "engine/world/world.h"
@@ -17,12 +18,13 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
   void all_reduce_sum(View values) override;
+  void reduce_scatter_sum(View values, View mine) override;
   void all_gather(ConstView send, View received) override;
   void broadcast(View values, int root) override;
   void barrier() override;
 
  private:
-  enum class Kind : int64_t { kSum, kGather, kBroadcast, kBarrier };
+  enum class Kind : int64_t { kSum, kPartOfSum, kGather, kBroadcast, kBarrier };
   // What a rank is about to do.
   struct Intent {
     int64_t number, kind, bytes, dtype;
@@ -32,7 +34,9 @@ class MpiCommunicator final : public Communicator {
   void agree(Kind kind, ConstView values);
   // Every rank adds up all of it.
   void reduce_whole(View values);
-  // Rank r adds up the r-th part and hands it round.
+  // Rank r adds up the r-th part of `values` into its `mine`, of begin[r] to begin[r + 1].
+  void reduce_part(ConstView values, std::span<const int64_t> begin, View mine);
+  // That, and hands it round.
   void reduce_in_parts(View values);
 
   int rank_, size_;
