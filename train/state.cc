@@ -84,6 +84,15 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
   save_checkpoint(vfs, run, state.step, files);
 }
 
+int64_t checkpoint_bytes(BigBiGAN& model) {
+  constexpr int64_t kCopiesOfWeights = 4;  // live, averaged, Adam's two moments
+  int64_t bytes = 0;
+  for (const ParamStore* store : model.stores()) {
+    bytes += kCopiesOfWeights * store->value.view().bytes() + 2 * store->statistics.view().bytes();
+  }
+  return bytes;
+}
+
 TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint) {
   const Vfs::Path path = checkpoint / kStateFile;
   const std::string text = read_text(vfs, path, kMaxStateBytes);

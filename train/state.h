@@ -25,6 +25,9 @@ struct TrainState {
 // when writing fails.
 void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state);
 
+// About what a checkpoint of the model takes on disk.
+int64_t checkpoint_bytes(BigBiGAN& model);
+
 // The state in a checkpoint. Throws Error{kBadData} for what save_training cannot have written.
 TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint);
 

@@ -102,6 +102,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   resume();
   state_.config = config_text(config_);
   if (ranks_.is_root()) {
+    check_room();
     stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
     board_ = std::make_unique<TensorboardWriter>(vfs_, run_, unix_seconds());
   }
@@ -161,6 +162,15 @@ void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) co
                        hash_of_file(vfs_, *checkpoint / "MANIFEST"));
   }
   ranks_.require_equal(facts);
+}
+
+void Trainer::check_room() {
+  const CheckpointConfig& c = config_.checkpoint;
+  const int64_t saves = c.every_steps > 0 ? (config_.train.steps - state_.step) / c.every_steps : 0;
+  const auto kept = static_cast<int64_t>(checkpoint_steps(vfs_, run_).size());
+  // An old one goes when the new one is durable.
+  bigbigan::check_room(vfs_, run_, std::min(saves + 1, std::max<int64_t>(1, c.keep + 1 - kept)),
+                       checkpoint_bytes(model_));
 }
 
 void Trainer::start_from(const Vfs::Path& weights) {

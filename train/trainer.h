@@ -41,6 +41,8 @@ class Trainer {
   void resume();
   // Throws Error{kConfig} unless all ranks are about to train the same.
   void require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) const;
+  // Throws Error{kWriteFailed} where the disk has no room for the checkpoints to come.
+  void check_room();
   // A step whose launches are made, and whose report is not read yet.
   struct LaunchedStep {
     int64_t number = 0, consumed_samples = 0;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/io/hasher.h"
+#include "engine/util/text.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -184,6 +185,15 @@ Vfs::Path save_checkpoint(Vfs& vfs, const Vfs::Path& run, int64_t step,
          free_space_text(vfs, run));
   }
   return target;
+}
+
+void check_room(Vfs& vfs, const Vfs::Path& run, int64_t count, int64_t bytes) {
+  const int64_t room = vfs.free_bytes(run);
+  if (bytes == 0 || count <= room / bytes) return;
+  fail(ExitCode::kWriteFailed,
+       "{}: {} more checkpoints of {} each are to be kept there at a time, and {} are free: give a "
+       "--run-dir on another disk, or a smaller checkpoint.keep",
+       run.string(), format_count(count), format_bytes(bytes), format_bytes(room));
 }
 
 void verify_checkpoint(Vfs& vfs, const Vfs::Path& checkpoint) {

@@ -56,6 +56,10 @@ std::optional<Vfs::Path> newest_checkpoint(Vfs& vfs, const Vfs::Path& run,
 void prune_checkpoints(Vfs& vfs, const Vfs::Path& run, int64_t newest, int64_t keep,
                        int64_t milestone);
 
+// Throws Error{kWriteFailed}, saying what is missing, where the disk of `run` has no room for
+// `count` more checkpoints of `bytes` each.
+void check_room(Vfs& vfs, const Vfs::Path& run, int64_t count, int64_t bytes);
+
 // Removes what an interrupted save, removal or atomic write left behind in `run`.
 void remove_leftovers(Vfs& vfs, const Vfs::Path& run);
 

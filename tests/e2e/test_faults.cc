@@ -42,6 +42,17 @@ void damage(const std::filesystem::path& file) {
 
 }  // namespace
 
+TEST_CASE("faults: a run whose checkpoints have no room on the disk does not start") {
+  const TinyTraining tiny;
+  const ProcessResult refused =
+      tiny.train("run", {"checkpoint.keep=1000000000", "train.steps=4000000000"});
+  INFO(refused.err);
+  REQUIRE(refused.code == 74);
+  REQUIRE_THAT(refused.err, Catch::Contains("1,000,000,001 more checkpoints of") &&
+                                Catch::Contains("checkpoint.keep"));
+  tiny.train_well("run");  // the directory is free
+}
+
 TEST_CASE("faults: a full disk ends the run with 74, older checkpoints stay, and it can go on") {
   const TinyTraining tiny;
   tiny.train_well("reference");
