@@ -103,10 +103,8 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   state_.config = config_text(config_);
   if (ranks_.is_root()) {
     check_room();
-    stats_ = std::make_unique<JsonlWriter>(vfs_, run_ / "stats.jsonl", state_.step);
-    board_ = std::make_unique<TensorboardWriter>(vfs_, run_, unix_seconds());
+    log_ = std::make_unique<RunLog>(vfs_, run_, config_, state_.step);
   }
-  logged_step_ = state_.step;
 }
 
 void Trainer::resume() {
@@ -242,8 +240,15 @@ void Trainer::read_report() {
   state_.eg_updates = report.eg_updates;
   state_.bad_in_row = report.skipped ? state_.bad_in_row + 1 : 0;
   state_.skipped_steps += report.skipped ? 1 : 0;
-  if (ranks_.is_root() && (step.number % config_.log.every_steps == 0 || report.skipped)) {
-    log(step, report);
+  if (log_ && (step.number % config_.log.every_steps == 0 || report.skipped)) {
+    log_->write({.step = step.number,
+                 .images = step.consumed_samples,
+                 .skipped_steps = state_.skipped_steps,
+                 .memory_bytes = device_.allocator().ledger().peak_total,
+                 .elapsed_seconds = state_.elapsed_seconds,
+                 .step_seconds = std::exchange(step_seconds_, 0),
+                 .data_wait_seconds = std::exchange(data_wait_seconds_, 0)},
+                report);
   }
   if (state_.bad_in_row >= config_.train.max_bad_steps) {
     fail(ExitCode::kNumerical,
@@ -252,54 +257,6 @@ void Trainer::read_report() {
          "Lower the learning rates, or resume with another train.seed",
          step.number, state_.bad_in_row);
   }
-}
-
-void Trainer::log(const LaunchedStep& step, const StepReport& r) {
-  const auto steps = static_cast<double>(std::max<int64_t>(1, step.number - logged_step_));
-  const double ms = 1e3 * step_seconds_ / steps;
-  const double img_per_s = static_cast<double>(config_.train.batch) * 1e3 / ms;
-  const int64_t memory_bytes = device_.allocator().ledger().peak_total;
-  const FlatJson line = {{"step", step.number},
-                         {"images", step.consumed_samples},
-                         {"elapsed_s", state_.elapsed_seconds},
-                         {"img_per_s", img_per_s},
-                         {"ms_per_step", ms},
-                         {"ms_data_wait", 1e3 * data_wait_seconds_ / steps},
-                         {"loss_d", r.d[kLossTotal]},
-                         {"loss_d_x", r.d[kLossX]},
-                         {"loss_d_z", r.d[kLossZ]},
-                         {"loss_d_xz", r.d[kLossXZ]},
-                         {"loss_eg", r.eg[kLossTotal]},
-                         {"loss_eg_x", r.eg[kLossX]},
-                         {"loss_eg_z", r.eg[kLossZ]},
-                         {"loss_eg_xz", r.eg[kLossXZ]},
-                         {"score_x_real", r.d[kScoreXReal]},
-                         {"score_x_fake", r.d[kScoreXFake]},
-                         {"score_z_real", r.d[kScoreZReal]},
-                         {"score_z_fake", r.d[kScoreZFake]},
-                         {"score_xz_real", r.d[kScoreXZReal]},
-                         {"score_xz_fake", r.d[kScoreXZFake]},
-                         {"grad_norm_g", r.grad_norm_g},
-                         {"grad_norm_e", r.grad_norm_e},
-                         {"grad_norm_d", r.grad_norm_d},
-                         {"skipped_steps", state_.skipped_steps},
-                         {"mem_bytes", memory_bytes}};
-  stats_->write(line);
-  for (const auto& [key, value] : line) {
-    if (const auto* number = std::get_if<double>(&value))
-      board_->scalar(key, step.number, *number, unix_seconds());
-  }
-  double left = static_cast<double>(config_.train.steps - step.number) * ms / 1e3;
-  if (config_.train.minutes > 0)
-    left = std::min(left, config_.train.minutes * 60 - state_.elapsed_seconds);
-  progress_.update(fmt::format(
-      "step {}/{} kimg {:.1f} D {:.3f} EG {:.3f} |g| {:.2f} img/s {:.0f} mem {:.2f} GiB eta {}{}",
-      step.number, config_.train.steps, static_cast<double>(step.consumed_samples) / 1e3,
-      r.d[kLossTotal], r.eg[kLossTotal], r.grad_norm_g, img_per_s,
-      static_cast<double>(memory_bytes) / (1 << 30), format_duration(left),
-      r.skipped ? " SKIPPED (NaN or Inf)" : ""));
-  logged_step_ = step.number;
-  step_seconds_ = data_wait_seconds_ = 0;
 }
 
 void Trainer::draw_reals() {
@@ -323,9 +280,7 @@ void Trainer::draw_grids_here() {
   const RandomKey key{static_cast<uint64_t>(config_.train.seed), RandomStream::kSample};
   const Tensor z = prior_latents(ctx, config_.model, key, first, config_.sample.images);
   const auto draw = [&](const char* name, const Tensor& images) {
-    const Image picture = picture_of(ctx, images, 8);
-    write_png(vfs_, run_ / fmt::format("{}-{:08}.png", name, state_.step), picture);
-    board_->image(name, state_.step, picture, unix_seconds());
+    log_->write_picture(name, state_.step, picture_of(ctx, images, 8));
   };
   draw("fakes", generate(model_, ctx, z));
   const int64_t count = std::min(config_.sample.images / 2, val_data_->size());
@@ -341,9 +296,9 @@ void Trainer::save() {
   ranks_.compare_replicas(model_.stores(), state_.step);
   fault_.strike(state_.step, 3);
   if (ranks_.is_root()) {
-    stats_->sync();
+    log_->sync();
     save_training(vfs_, run_, model_, state_);
-    progress_.finish();
+    log_->finish_line();
     announce("saved " + checkpoint_path(run_, state_.step).string());
   }
   saved_step_ = state_.step;

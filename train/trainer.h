@@ -5,12 +5,10 @@
 
 #include "engine/core/device.h"
 #include "engine/data/batches.h"
-#include "engine/io/jsonl.h"
-#include "engine/io/tensorboard.h"
 #include "engine/util/fault.h"
-#include "engine/util/program.h"
 #include "train/captured_step.h"
 #include "train/ranks.h"
+#include "train/run_log.h"
 #include "train/state.h"
 
 namespace bigbigan {
@@ -62,7 +60,6 @@ class Trainer {
   [[nodiscard]] bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
   void add_time();
   ImageBatch next_batch();
-  void log(const LaunchedStep& step, const StepReport& report);
   void draw_grids();
   void draw_grids_here();
   void draw_reals();
@@ -85,15 +82,12 @@ class Trainer {
   std::unique_ptr<Allocator> step_pool_;  // of the captured step
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<CapturedStep> captured_;
-  std::unique_ptr<JsonlWriter> stats_;  // rank 0, as board_
-  std::unique_ptr<TensorboardWriter> board_;
-  ProgressLine progress_;
+  std::unique_ptr<RunLog> log_;  // rank 0
   std::optional<LaunchedStep> unread_;
-  double timed_until_ = 0;        // monotonic seconds
-  double data_wait_seconds_ = 0;  // since the last line of statistics
-  double step_seconds_ = 0;
+  double timed_until_ = 0;                           // monotonic seconds
+  double step_seconds_ = 0, data_wait_seconds_ = 0;  // since the last line of the log
   double last_step_seconds_ = 0;
-  int64_t logged_step_ = 0, saved_step_ = -1;
+  int64_t saved_step_ = -1;
 };
 
 }  // namespace bigbigan
