@@ -229,7 +229,7 @@ void Trainer::add_time() {
 
 bool Trainer::is_report_due() const {
   return due(config_.log.every_steps) || due(config_.sample.every_steps) ||
-         due(config_.checkpoint.every_steps) || finished();
+         due(config_.checkpoint.every_steps);
 }
 
 void Trainer::read_report() {
@@ -344,6 +344,7 @@ ExitCode Trainer::run() {
     if (due(config_.sample.every_steps)) draw_grids();
     if (due(config_.checkpoint.every_steps)) save();
   }
+  settle();
   if (config_.sample.every_steps > 0 && !due(config_.sample.every_steps)) draw_grids();
   save();
   return ExitCode::kOk;
