@@ -68,10 +68,10 @@ find_toolkit() {
   export CUDA_HOME=$(dirname "$(dirname "$(realpath "$nvcc")")") PATH=$(dirname "$nvcc"):$PATH
 }
 
-# Adds folders to `prefixes` (for headers) and LD_LIBRARY_PATH: cuDNN and cuBLASLt of the toolkit, or of python3's wheels.
+# Adds folders to `prefixes` (for headers) and LD_LIBRARY_PATH: cuDNN, cuBLASLt and NCCL of the toolkit, or of python3's wheels.
 find_vendor_libraries() {
   local library folder
-  for library in libcudnn.so.9 libcublasLt.so.13; do
+  for library in libcudnn.so.9 libcublasLt.so.13 libnccl.so.2; do
     for folder in "${CUDA_HOME:-}"/lib64 "${CUDA_HOME:-}"/targets/x86_64-linux/lib ""; do
       [[ -z $folder || ! -e $folder/$library ]] || break
     done

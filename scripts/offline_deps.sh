@@ -5,8 +5,8 @@
 #
 #   scripts/offline_deps.sh [FILE]     default .deps/offline.tar.gz
 #
-# In the file: usr/ (headers, libraries, protoc), cudnn-frontend/include, and, where a toolkit is installed here, cuda/include
-# with the headers of cuDNN and cuBLAS, which not every toolkit has.
+# In the file: usr/ (headers, libraries, protoc), cudnn-frontend/include, and cuda/include with headers that not every toolkit
+# has: nccl.h, and, where a toolkit is installed here, those of cuDNN and cuBLAS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,7 +66,7 @@ chmod +x "$staging/usr/bin/protoc"
 
 mkdir "$staging/cudnn-frontend"
 cp -r .deps/cudnn-frontend/include "$staging/cudnn-frontend/"
-for header in "${CUDA_HOME:-/usr/local/cuda}"/include/{cudnn,cublas}*.h; do
+for header in .deps/nccl/include/nccl.h "${CUDA_HOME:-/usr/local/cuda}"/include/{nccl.h,cudnn*.h,cublas*.h}; do
   if [[ -f $header ]]; then install -D -m 644 -t "$staging/cuda/include" "$header"; fi
 done
 

@@ -6,6 +6,11 @@ if(NOT CUDA_INCLUDE)
   message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED: no cuda_runtime.h in ${cuda_home}/include or .deps/cuda/include; "
                       "run scripts/install_deps.sh")
 endif()
+find_path(NCCL_INCLUDE NAMES nccl.h NO_DEFAULT_PATH PATHS ${cuda_home}/include ${CMAKE_SOURCE_DIR}/.deps/nccl/include)
+if(NOT NCCL_INCLUDE)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=EMULATED: no nccl.h in ${cuda_home}/include or .deps/nccl/include; "
+                      "run scripts/install_deps.sh")
+endif()
 find_package(boost_context REQUIRED)
 
 add_library(cuda_platform INTERFACE)
@@ -21,9 +26,11 @@ function(add_cuda_sources target)
     COMPILE_OPTIONS "-fno-strict-aliasing;-Wno-unknown-pragmas")
 endfunction()
 
-# In the place of cuDNN and cuBLASLt.
+# In the place of cuDNN and cuBLASLt, and of what opens NCCL.
 function(add_vendor_sources target)
-  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/emu/vendor_ops.cc)
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/emu/vendor_ops.cc
+                                   ${CMAKE_SOURCE_DIR}/tests/emu/vendor_library.cc)
+  target_include_directories(${target} SYSTEM PRIVATE ${NCCL_INCLUDE})
 endfunction()
 
 add_custom_target(emulated_tests)  # builds all that the tests with the label `emulated` run

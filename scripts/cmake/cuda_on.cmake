@@ -1,5 +1,5 @@
-# BIGBIGAN_CUDA=ON: nvcc compiles the .cu files. The runtime is linked statically; cuDNN and cuBLASLt are opened by the
-# program that uses them, so that one file runs with and without a GPU. Needs no GPU and no driver to build.
+# BIGBIGAN_CUDA=ON: nvcc compiles the .cu files. The runtime is linked statically; cuDNN, cuBLASLt and NCCL are opened by
+# the program that uses them, so that one file runs with and without a GPU. Needs no GPU and no driver to build.
 if(NOT BIGBIGAN_SANITIZE STREQUAL none)
   message(FATAL_ERROR "BIGBIGAN_SANITIZE=${BIGBIGAN_SANITIZE}: not with BIGBIGAN_CUDA=ON; kernels are tested under "
                       "sanitizers by BIGBIGAN_CUDA=EMULATED")
@@ -38,12 +38,17 @@ find_path(CUBLAS_INCLUDE NAMES cublasLt.h NO_DEFAULT_PATH PATHS ${CUDA_INCLUDE})
 find_path(CUBLAS_INCLUDE NAMES cublasLt.h)
 find_path(CUDNN_INCLUDE NAMES cudnn_graph.h NO_DEFAULT_PATH PATHS ${CUDA_INCLUDE})
 find_path(CUDNN_INCLUDE NAMES cudnn_graph.h)
+find_path(NCCL_INCLUDE NAMES nccl.h NO_DEFAULT_PATH PATHS ${CUDA_INCLUDE} ${CMAKE_SOURCE_DIR}/.deps/nccl/include)
+find_path(NCCL_INCLUDE NAMES nccl.h)
 find_path(CUDNN_FRONTEND_INCLUDE NAMES cudnn_frontend.h PATHS ${CMAKE_SOURCE_DIR}/.deps/cudnn-frontend/include)
 if(NOT CUBLAS_INCLUDE)
   message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no cublasLt.h; install cuBLAS with its headers, or set CUBLAS_INCLUDE")
 endif()
 if(NOT CUDNN_INCLUDE)
   message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no cudnn_graph.h; install cuDNN 9 with its headers, or set CUDNN_INCLUDE")
+endif()
+if(NOT NCCL_INCLUDE)
+  message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no nccl.h; run scripts/install_cuda_headers.sh, or set NCCL_INCLUDE")
 endif()
 if(NOT CUDNN_FRONTEND_INCLUDE)
   message(FATAL_ERROR "BIGBIGAN_CUDA=ON: no cudnn_frontend.h; run scripts/install_cudnn_frontend.sh")

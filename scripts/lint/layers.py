@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "cuda": {"kernels/common/launch.cuh", "kernels/common/cuda_status.h"},
     "cudnn": {"kernels/conv/conv2d.cudnn.cc"},
     "cublas": {"kernels/linear/gemm.cublaslt.cc"},
+    "nccl": {"engine/comm/with_nccl/nccl_comm.cc"},
     "dlfcn.h": {"kernels/common/vendor_library.cuda.cc"},
     "benchmark": {"kernels/bench/bigbigan_bench.cc", "kernels/bench/bench_target.h"},
 }

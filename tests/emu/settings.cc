@@ -52,7 +52,9 @@ const Settings& settings() {
       .capability = static_cast<int>(number("EMU_CAPABILITY", 90)),
       .driver = static_cast<int>(number("EMU_DRIVER", 0)),
       .fault_launch = number("EMU_FAULT_LAUNCH", 0),
-      .fault_wait = number("EMU_FAULT_WAIT", 0)};
+      .fault_wait = number("EMU_FAULT_WAIT", 0),
+      .nccl_version = static_cast<int>(number("EMU_NCCL_VERSION", 0)),
+      .nccl_seconds = number("EMU_NCCL_SECONDS", 20)};
   return once;
 }
 

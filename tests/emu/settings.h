@@ -23,6 +23,8 @@ struct Settings {
   int driver = 0;                                   // EMU_DRIVER: 13000; 0: as the runtime
   uint64_t fault_launch = 0;                        // EMU_FAULT_LAUNCH: 0: none
   uint64_t fault_wait = 0;                          // EMU_FAULT_WAIT
+  int nccl_version = 0;                             // EMU_NCCL_VERSION: 21800; 0: as the header
+  uint64_t nccl_seconds = 20;  // EMU_NCCL_SECONDS: that a rank waits for others
 };
 // Read once; an unknown value ends the program.
 const Settings& settings();
