@@ -10,6 +10,7 @@
 #include "engine/util/cli.h"
 #include "engine/util/signals.h"
 #include "models/bigbigan/describe.h"
+#include "train/device_of_rank.h"
 #include "train/memory_plan.h"
 #include "train/trainer.h"
 
@@ -159,12 +160,7 @@ ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Argu
 
 ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& config) {
   Communicator& comm = world.communicator();
-  Device device(args.device, threads_of(world, config.train.threads));
-  if (comm.size() > 1 && device.accelerator() != nullptr) {
-    fail(ExitCode::kConfig,
-         "{} ranks on GPUs: this build has no NCCL. Give --device cpu, or start one process",
-         comm.size());
-  }
+  Device device(device_of_rank(world, args.device), threads_of(world, config.train.threads));
   const bool is_resuming = !args.resume.empty();
   Vfs::Path run = is_resuming ? args.resume : args.run_dir;
   std::unique_ptr<RunLock> lock;
@@ -173,7 +169,13 @@ ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& conf
     lock = take_directory(vfs, run, is_resuming);
   }
   run = broadcast_text(comm, run.string(), 0);
-  const Ranks ranks(world, vfs, run, config.ranks);
+  Ranks::DeviceMaker make_device;
+  if (device.accelerator() != nullptr) {
+    make_device = [&](Communicator& bootstrap) {
+      return make_nccl_communicator(bootstrap, device.exec(), config.ranks.setup_seconds);
+    };
+  }
+  const Ranks ranks(world, vfs, run, config.ranks, make_device);
   try {
     return train_as(ranks, vfs, run, args, config, device);
   } catch (const Error& e) {

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <random>
 
 #include "engine/io/flat_json.h"
 #include "engine/io/hasher.h"
 #include "engine/util/clock.h"
+#include "engine/util/deadline.h"
 #include "engine/util/host.h"
 #include "engine/util/program.h"
 
@@ -16,6 +18,7 @@ namespace {
 constexpr const char* kFolder = "ranks";
 constexpr const char* kSession = "session";
 constexpr int64_t kMaxSessionBytes = 64;
+constexpr double kAbortSeconds = 10;
 
 WaitLimits limits_of(const RanksConfig& c) {
   return {c.setup_seconds, c.step_seconds, c.checkpoint_seconds, c.picture_seconds};
@@ -58,6 +61,19 @@ std::vector<int> odd_ranks(const std::vector<std::string>& texts) {
   return odd;
 }
 
+// `abort_seconds`: what the device's collectives get to be given up.
+[[noreturn]] void end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateReport& report,
+                           double abort_seconds) {
+  note("bigbigan-train: error: " + report.message +
+       ". The newest checkpoint is untouched: the same command continues it");
+  write_error_record(vfs, run, world.communicator().rank(), ExitCode::kPeerLost, report.message,
+                     report.recent);
+  if (const auto device = report.device) {
+    ends_within(abort_seconds, [device] { device->abort(); });
+  }
+  world.abort(ExitCode::kPeerLost);
+}
+
 void add(Hasher& hasher, const Tensor& tensor) {
   if (!tensor) return;
   std::vector<std::byte> bytes(tensor.view().bytes());
@@ -70,23 +86,23 @@ void add(Hasher& hasher, const Tensor& tensor) {
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;
 
-Ranks::Ranks(World& world, Vfs& vfs, const Vfs::Path& run, const RanksConfig& config) {
+Ranks::Ranks(World& world, Vfs& vfs, const Vfs::Path& run, const RanksConfig& config,
+             const DeviceMaker& make_device) {
   if (world.communicator().size() == 1) return;
   check_shared(world, vfs, run / kFolder);
   const int rank = world.communicator().rank(), size = world.communicator().size();
-  watchdog_ = std::make_unique<Watchdog>(
-      run / kFolder, rank, size, limits_of(config),
-      [&world, &vfs, run](const LateReport& report) { end_late(world, vfs, run, report); });
+  const double patience = std::min(kAbortSeconds, config.step_seconds);
+  watchdog_ = std::make_unique<Watchdog>(run / kFolder, rank, size, limits_of(config),
+                                         [&world, &vfs, run, patience](const LateReport& report) {
+                                           end_late(world, vfs, run, report, patience);
+                                         });
   watched_ = std::make_unique<WatchedCommunicator>(world.communicator(), *watchdog_);
   comm_ = watched_.get();
-}
-
-void Ranks::end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateReport& report) {
-  note("bigbigan-train: error: " + report.message +
-       ". The newest checkpoint is untouched: the same command continues it");
-  write_error_record(vfs, run, world.communicator().rank(), ExitCode::kPeerLost, report.message,
-                     report.recent);
-  world.abort(ExitCode::kPeerLost);
+  require_equal({{"the device", make_device ? "a GPU" : "the CPU"}});
+  if (!make_device) return;
+  device_ = make_device(*comm_);
+  watched_device_ = std::make_unique<WatchedCommunicator>(*device_, *watchdog_);
+  watchdog_->add_device(device_);
 }
 
 Ranks::Share Ranks::share(int64_t batch) const {
@@ -134,10 +150,14 @@ void Ranks::meet() const {
 void Ranks::compare_replicas(std::span<ParamStore* const> stores, int64_t step) const {
   if (comm_ == nullptr) return;
   Hasher hasher;
-  for (const ParamStore* store : stores) {
-    for (const Tensor* tensor : {&store->value, &store->adam_m, &store->adam_v, &store->ema,
-                                 &store->statistics, &store->ema_statistics, &store->directions}) {
-      add(hasher, *tensor);
+  {
+    const auto waiting = waiting_for_device();
+    for (const ParamStore* store : stores) {
+      for (const Tensor* tensor :
+           {&store->value, &store->adam_m, &store->adam_v, &store->ema, &store->statistics,
+            &store->ema_statistics, &store->directions}) {
+        add(hasher, *tensor);
+      }
     }
   }
   const std::vector<int> odd = odd_ranks(gather_texts(*comm_, hasher.hex()));

@@ -1,6 +1,7 @@
 // What the ranks of one training run agree on.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,10 +19,14 @@ class Ranks {
  public:
   // A run of one rank.
   Ranks();
+  // Makes the communicator of the ranks' GPUs, with the help of one on the host.
+  using DeviceMaker = std::function<std::unique_ptr<DeviceCommunicator>(Communicator& bootstrap)>;
   // `run` exists. Several ranks: looks whether all see it and puts a watchdog on their collectives,
-  // which ends them with kPeerLost when one is late. Throws Error{kConfig} naming the ranks that
-  // do not see it. Called by all ranks, like every function below that says so.
-  Ranks(World& world, Vfs& vfs, const Vfs::Path& run, const RanksConfig& config);
+  // which ends them with kPeerLost when one is late. `make_device`: of a rank that computes on a
+  // GPU. Throws Error{kConfig} naming the ranks that do not see the run, or compute on another kind
+  // of device. Called by all ranks, like every function below that says so.
+  Ranks(World& world, Vfs& vfs, const Vfs::Path& run, const RanksConfig& config,
+        const DeviceMaker& make_device);
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
@@ -30,8 +35,10 @@ class Ranks {
   [[nodiscard]] int size() const { return comm_ ? comm_->size() : 1; }
   // Rank 0 alone writes: logs, pictures, checkpoints.
   [[nodiscard]] bool is_root() const { return rank() == 0; }
-  // For the context of the step; null for one rank.
-  [[nodiscard]] Communicator* communicator() const { return comm_; }
+  // For the context of the step, on the memory of its device; null for one rank.
+  [[nodiscard]] Communicator* communicator() const {
+    return watched_device_ ? watched_device_.get() : comm_;
+  }
 
   // This rank's images of a batch: [first, first + count).
   struct Share {
@@ -55,6 +62,10 @@ class Ranks {
   void compare_replicas(std::span<ParamStore* const> stores, int64_t step) const;
 
   void begin_step(int64_t step, double last_seconds) const;
+  // While it lives, this rank waits for its GPU, and so for those of the others. Called by all.
+  [[nodiscard]] Watchdog::Inside waiting_for_device() const {
+    return {device_ ? watchdog_.get() : nullptr, Watchdog::kDevice, 0};
+  }
   // While it lives, the limits of another phase hold.
   class InPhase {
    public:
@@ -69,11 +80,10 @@ class Ranks {
   };
 
  private:
-  static void end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateReport& report);
-
+  std::shared_ptr<DeviceCommunicator> device_;
   std::unique_ptr<Watchdog> watchdog_;
-  std::unique_ptr<WatchedCommunicator> watched_;
-  Communicator* comm_ = nullptr;
+  std::unique_ptr<WatchedCommunicator> watched_, watched_device_;
+  Communicator* comm_ = nullptr;  // on the host
 };
 
 // Leaves RUN/errors/rank-NNNNN.json: what a rank ended with. Failures to write are ignored.

@@ -234,7 +234,10 @@ bool Trainer::is_report_due() const {
 
 void Trainer::read_report() {
   const LaunchedStep step = *std::exchange(unread_, std::nullopt);
-  const StepReport report = step_->receive_report();
+  const StepReport report = [&] {
+    const auto waiting = ranks_.waiting_for_device();
+    return step_->receive_report();
+  }();
   add_time();
   state_.d_updates = report.d_updates;
   state_.eg_updates = report.eg_updates;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "any_exec.h"
 #include "engine/core/allocator.h"
@@ -44,6 +45,9 @@ class Accelerator {
 // Throws Error{kSystem}, saying why, where there is no such device or this build has no backend for
 // it.
 std::unique_ptr<Accelerator> open_cuda(int index);
+// The GPUs that this process sees, by index: a name of each that no other in the world has. Empty
+// where there is no driver, or this build has no backend for them.
+std::vector<std::string> gpu_names();
 // Whether `auto` looks for a GPU at all: a build without the backend runs on the CPU and need not
 // say so.
 bool has_cuda_backend();

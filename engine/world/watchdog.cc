@@ -17,6 +17,8 @@ constexpr size_t kRecent = 256;
 constexpr double kStepsLate = 20;
 // Without a collective at all for this much longer than the limit, the rank itself is stuck.
 constexpr double kOwnFactor = 2;
+// What a rank that fails does to the others shows on their devices at once: it shall speak first.
+constexpr std::chrono::seconds kCauseFirst{2};
 
 constexpr std::array<const char*, 4> kPhaseNames = {"set-up", "step", "checkpoint", "pictures"};
 
@@ -42,6 +44,11 @@ Watchdog::~Watchdog() {
   }
   stop_changed_.notify_all();
   thread_.join();
+}
+
+void Watchdog::add_device(std::shared_ptr<DeviceCommunicator> device) {
+  const std::lock_guard lock(mutex_);
+  device_ = std::move(device);
 }
 
 Phase Watchdog::set_phase(Phase phase) {
@@ -104,8 +111,8 @@ std::optional<LateReport> Watchdog::lateness(double now) const {
     report.late = {rank_};
     report.message = fmt::format(
         "rank {} has come to no collective for {:.1f} s (phase {}, step {}, the last was "
-        "number {}): it is stuck in its own work",
-        rank_, waited, name_of(phase_), step_, count_);
+        "number {}): it is stuck in its own work{}",
+        rank_, waited, name_of(phase_), step_, count_, device_ ? ", or its device is" : "");
     return report;
   }
   std::string late;
@@ -122,14 +129,29 @@ std::optional<LateReport> Watchdog::lateness(double now) const {
                         other->phase, other->step, unix_seconds() - other->written_seconds)
                   : fmt::format("; rank {} has left no word", r);
   }
+  const Collective& last = recent_.back();
   report.message = fmt::format(
-      "rank {} has waited {:.1f} s in collective number {}, {} of {} bytes (phase {}, step {}). "
-      "Not there: {}{}",
-      rank_, waited, count_, recent_.back().name, recent_.back().bytes, name_of(phase_), step_,
-      report.late.empty() ? "nobody, all have come: the transport does not deliver"
+      "rank {} has waited {:.1f} s {} number {}, {}{} (phase {}, step {}). Not there: {}{}", rank_,
+      waited, last.name == kDevice ? "for" : "in collective", count_, last.name,
+      last.name == kDevice ? "" : fmt::format(" of {} bytes", last.bytes), name_of(phase_), step_,
+      report.late.empty() ? "nobody, all have come: what connects them does not deliver"
                           : fmt::format("rank {}", fmt::join(report.late, ", rank ")),
       late);
   return report;
+}
+
+std::optional<LateReport> Watchdog::device_error(std::unique_lock<std::mutex>& lock) {
+  const auto device = device_;
+  if (device == nullptr) return std::nullopt;
+  lock.unlock();
+  const std::string error = device->error();
+  lock.lock();
+  if (error.empty() || stop_changed_.wait_for(lock, kCauseFirst, [&] { return stop_; })) {
+    return std::nullopt;
+  }
+  return LateReport{.message = fmt::format("rank {} (phase {}, step {}): {}", rank_,
+                                           name_of(phase_), step_, error),
+                    .recent = {recent_.begin(), recent_.end()}};
 }
 
 void Watchdog::watch() {
@@ -144,7 +166,10 @@ void Watchdog::watch() {
       lock.lock();
       written = now;
     }
-    if (const auto report = lateness(monotonic_seconds())) {
+    std::optional<LateReport> report = lateness(monotonic_seconds());
+    if (!report) report = device_error(lock);
+    if (report) {
+      report->device = device_;
       lock.unlock();
       on_late_(*report);
       return;
@@ -153,52 +178,35 @@ void Watchdog::watch() {
   }
 }
 
-namespace {
-
-class Inside {
- public:
-  Inside(Watchdog& watchdog, std::string_view collective, int64_t bytes) : watchdog_(watchdog) {
-    watchdog_.enter(collective, bytes);
-  }
-  ~Inside() { watchdog_.leave(); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  Watchdog& watchdog_;
-};
-
-}  // namespace
-
 void WatchedCommunicator::all_reduce_sum(View values) {
-  const Inside inside(watchdog_, "all_reduce_sum", values.bytes());
+  const Watchdog::Inside inside(&watchdog_, "all_reduce_sum", values.bytes());
   inner_.all_reduce_sum(values);
 }
 
 void WatchedCommunicator::reduce_scatter_sum(View values, View mine) {
-  const Inside inside(watchdog_, "reduce_scatter_sum", values.bytes());
+  const Watchdog::Inside inside(&watchdog_, "reduce_scatter_sum", values.bytes());
   inner_.reduce_scatter_sum(values, mine);
 }
 
 void WatchedCommunicator::start_sum(View values) {
-  const Inside inside(watchdog_, "start_sum", values.bytes());
+  const Watchdog::Inside inside(&watchdog_, "start_sum", values.bytes());
   inner_.start_sum(values);
 }
 
 void WatchedCommunicator::finish_sums() { inner_.finish_sums(); }
 
 void WatchedCommunicator::all_gather(ConstView send, View received) {
-  const Inside inside(watchdog_, "all_gather", send.bytes());
+  const Watchdog::Inside inside(&watchdog_, "all_gather", send.bytes());
   inner_.all_gather(send, received);
 }
 
 void WatchedCommunicator::broadcast(View values, int root) {
-  const Inside inside(watchdog_, "broadcast", values.bytes());
+  const Watchdog::Inside inside(&watchdog_, "broadcast", values.bytes());
   inner_.broadcast(values, root);
 }
 
 void WatchedCommunicator::barrier() {
-  const Inside inside(watchdog_, "barrier", 0);
+  const Watchdog::Inside inside(&watchdog_, "barrier", 0);
   inner_.barrier();
 }
 

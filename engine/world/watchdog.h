@@ -3,18 +3,22 @@
 // Note [Watchdog]: every rank counts its collectives, and a thread of it tells the others where it
 // is (ProgressTable). A collective that lasts longer than its limit is a rank that is late: the
 // thread reads the table, names the ranks that have not come to it, and hands the report to its
-// owner, who ends all ranks. It works over any transport, whatever the main thread is stuck in.
+// owner, who ends all ranks. It works over any transport, whatever the main thread is stuck in. On
+// a GPU a collective is only enqueued: there the main thread waits when it reads what the device
+// has computed, which counts as a collective of its own (Inside, kDevice), and errors of those
+// under way are asked for.
 #pragma once
 
 #include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#include "engine/comm/communicator.h"
+#include "engine/comm/device_communicator.h"
 #include "engine/world/progress_table.h"
 
 namespace bigbigan {
@@ -36,6 +40,8 @@ struct LateReport {
   std::string message;             // who waits where since when, and who is not there
   std::vector<int> late;           // ranks
   std::vector<Collective> recent;  // this rank's last collectives, oldest first
+  // Whose collectives will not end by themselves; null without a GPU.
+  std::shared_ptr<DeviceCommunicator> device;
 };
 
 class Watchdog {
@@ -47,6 +53,8 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  // From now on asks `device` for errors too.
+  void add_device(std::shared_ptr<DeviceCommunicator> device);
   // From now on; returns what it was.
   Phase set_phase(Phase phase);
   // Begins a step. `seconds`: what the last one took, 0 for none yet. A rank may be late by twenty
@@ -56,11 +64,31 @@ class Watchdog {
   void leave();
   [[nodiscard]] std::vector<Collective> recent() const;
 
+  // The name of waiting for what this rank's device computes, with its collectives.
+  static constexpr std::string_view kDevice = "its device's work";
+  // While it lives, the main thread is in a collective. Nothing happens where `watchdog` is null.
+  class Inside {
+   public:
+    Inside(Watchdog* watchdog, std::string_view collective, int64_t bytes) : watchdog_(watchdog) {
+      if (watchdog_ != nullptr) watchdog_->enter(collective, bytes);
+    }
+    ~Inside() {
+      if (watchdog_ != nullptr) watchdog_->leave();
+    }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    Watchdog* watchdog_;
+  };
+
  private:
   void watch();
   [[nodiscard]] double limit_now() const;
   // The report, if this rank has waited too long.
   [[nodiscard]] std::optional<LateReport> lateness(double now) const;
+  // The report, if the device has met an error. Lets go of the lock meanwhile.
+  [[nodiscard]] std::optional<LateReport> device_error(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] RankProgress progress() const;
 
   const int rank_, size_;
@@ -77,6 +105,7 @@ class Watchdog {
   double step_seconds_ = 0;
   int64_t step_ = 0, count_ = 0;
   std::deque<Collective> recent_;
+  std::shared_ptr<DeviceCommunicator> device_;
   std::thread thread_;  // last: it uses all of the above
 };
 

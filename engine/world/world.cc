@@ -13,6 +13,8 @@ namespace {
 
 // What all ranks notice alike is reported once: the others leave rank 0 this much time.
 constexpr std::chrono::milliseconds kRootFirst{500};
+// Who has lost a rank leaves that one this much time to say why.
+constexpr std::chrono::seconds kCauseFirst{2};
 
 class WorldOfOne final : public World {
  public:
@@ -42,6 +44,7 @@ int run_rank(World& world, std::string_view program, const std::function<int()>&
   if (comm.size() == 1) return body();
   const auto end_all = [&](ExitCode code, std::string_view what) {
     if (comm.rank() != 0) std::this_thread::sleep_for(kRootFirst);
+    if (code == ExitCode::kPeerLost) std::this_thread::sleep_for(kCauseFirst);
     note(fmt::format("{}: error: rank {} on {}: {}", program, comm.rank(), world.host(), what));
     world.abort(code);
   };

@@ -247,6 +247,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (no_such_device(device)) return answer(cudaErrorInvalidDevice);
   *properties = {};
   std::strcpy(properties->name, "emulated device");
+  properties->uuid.bytes[0] = static_cast<char>(device);
   properties->major = settings().capability / 10;
   properties->minor = settings().capability % 10;
   properties->warpSize = 32;

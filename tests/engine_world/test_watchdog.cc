@@ -141,3 +141,34 @@ TEST_CASE("progress table: what a rank writes, others read; nonsense is nothing"
   CHECK_FALSE(other.read(3));
   CHECK_THROWS_AS(ProgressTable(folder / "nowhere", 0), Error);
 }
+
+TEST_CASE("watchdog: an error of a device is reported, once its cause could report itself") {
+  class Broken final : public DeviceCommunicator {
+   public:
+    [[nodiscard]] int rank() const override { return 0; }
+    [[nodiscard]] int size() const override { return 2; }
+    void all_reduce_sum(View) override {}
+    void reduce_scatter_sum(View, View) override {}
+    void all_gather(ConstView, View) override {}
+    void broadcast(View, int) override {}
+    void barrier() override {}
+    [[nodiscard]] std::string error() const override { return "it is broken"; }
+    void abort() noexcept override {}
+  };
+  const ScratchFolder folder;
+  const auto device = std::make_shared<Broken>();
+  std::atomic<int> reports = 0;
+  const auto on_late = [&](const LateReport& report) {
+    if (report.device == device && report.message.ends_with("it is broken")) ++reports;
+  };
+  {
+    Watchdog watchdog(folder / ".", 0, 2, kLong, on_late);
+    watchdog.add_device(device);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }  // this rank has ended by itself
+  CHECK(reports == 0);
+  Watchdog watchdog(folder / ".", 0, 2, kLong, on_late);
+  watchdog.add_device(device);
+  while (reports == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(reports == 1);
+}

@@ -133,6 +133,25 @@ std::unique_ptr<Readback> CudaMemory::readback(int64_t bytes) {
   return std::make_unique<CudaReadback>(bytes, stream_);
 }
 
+std::vector<std::string> cuda_device_names() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return {};
+  }
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp device{};
+    check_cuda(cudaGetDeviceProperties(&device, i), "CUDA device");
+    std::string name;
+    for (const char byte : device.uuid.bytes) {
+      name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
 CudaDevice::CudaDevice(int index) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);

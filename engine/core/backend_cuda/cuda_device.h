@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "engine/core/allocator.h"
 #include "engine/core/device.h"
@@ -28,6 +30,9 @@ class CudaMemory final : public Memory {
  private:
   CUstream_st* stream_;
 };
+
+// The UUID of each device, in hex; none where CUDA finds no device.
+std::vector<std::string> cuda_device_names();
 
 // Makes device `index` current for this thread, and owns a stream on it. Throws Error{kSystem}
 // where there is no driver or one too old, no such device, or none that this program has kernels

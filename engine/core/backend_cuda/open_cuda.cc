@@ -34,6 +34,8 @@ std::unique_ptr<Accelerator> open_cuda(int index) {
   return std::make_unique<CudaAccelerator>(index);
 }
 
+std::vector<std::string> gpu_names() { return cuda_device_names(); }
+
 bool has_cuda_backend() { return true; }
 
 }  // namespace bigbigan

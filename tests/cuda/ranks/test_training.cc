@@ -1,0 +1,149 @@
+// Whole training steps of ranks on GPUs: what one GPU computes with the whole batch, launched one
+// by one and recorded.
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "kernels/random/philox.h"
+#include "tests/cuda/ranks/gpu_ranks.h"
+#include "tests/models/small_model.h"
+#include "train/captured_step.h"
+
+using namespace bigbigan;
+
+namespace {
+
+constexpr int64_t kBatch = 4;
+constexpr int kSteps = 3;  // alone, recorded, replayed
+
+Config training_config() {
+  Config c;
+  c.model = small_config();
+  c.model.image_channels = 1;
+  c.model.z_dim = 4;
+  c.model.g_channels = c.model.d_channels = {4, 4, 4, 4};
+  c.model.mlp_width = 4;
+  c.model.mlp_blocks = 1;
+  c.model.encoder_channels = {4, 4};
+  c.train.batch = kBatch;
+  c.train.d_steps = 1;
+  c.train.ema_start = 1;
+  c.train.ema_decay = 0.9;
+  c.optim = {.g_lr = 1e-3, .d_lr = 2e-3, .e_lr = 1e-3, .beta1 = 0.5};
+  return c;
+}
+
+// Every array of every store, by name.
+using Arrays = std::map<std::string, std::vector<double>>;
+
+Arrays arrays_of(BigBiGAN& model) {
+  Arrays all;
+  for (const ParamStore* store : model.stores()) {
+    for (const auto& [name, tensor] : {std::pair{"value", &store->value},
+                                       {"grad", &store->grad},
+                                       {"m", &store->adam_m},
+                                       {"v", &store->adam_v},
+                                       {"ema", &store->ema},
+                                       {"statistics", &store->statistics}}) {
+      if (*tensor) all[std::string(store->name()) + " " + name] = read(*tensor);
+    }
+  }
+  return all;
+}
+
+// What training leaves after the first step, and after the last.
+struct Trained {
+  std::vector<StepReport> reports;
+  Arrays first, last;
+};
+
+// Images [first, first + count) of each batch; noise that depends on their number alone.
+std::vector<ImageBatch> batches_of(const Context& ctx, int step, int64_t first, int64_t count) {
+  std::vector<ImageBatch> batches;
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t sample = (2 * step + i) * kBatch + first;
+    const Shape shape{count, 32, 32, 1};
+    std::vector<uint8_t> pixels(shape.elems());
+    for (size_t j = 0; j < pixels.size(); ++j) {
+      pixels[j] =
+          static_cast<uint8_t>(philox(9, RandomStream::kSample, sample * 32 * 32 + j, 0).word[0]);
+    }
+    batches.push_back(image_batch(ctx, Tensor::from_host(ctx, shape, DType::kU8, pixels.data()),
+                                  Tensor(), sample, kBatch));
+  }
+  return batches;
+}
+
+Trained train(Accelerator& device, Communicator* comm, int64_t first, int64_t count, bool record) {
+  const Config config = training_config();
+  const Context batches{.exec = device.exec(), .allocator = &device.allocator()};
+  const std::unique_ptr<Allocator> pool = device.private_pool();
+  Context ctx = batches;
+  ctx.comm = comm;
+  BigBiGAN model(config.model);
+  model.allocate(ctx, true);
+  model.initialize(5);
+  ctx.allocator = pool.get();
+  TrainingStep step(config, model, ctx);
+  CapturedStep captured(step, device);
+  Trained trained;
+  for (int s = 1; s <= kSteps; ++s) {
+    const std::vector<ImageBatch> images = batches_of(batches, s, first, count);
+    if (record) captured.run(images, s);
+    if (!record) step.run(images, s);
+    trained.reports.push_back(step.report());
+    if (s == 1) trained.first = arrays_of(model);
+  }
+  trained.last = arrays_of(model);
+  return trained;
+}
+
+std::vector<Trained> train_world(const std::vector<int64_t>& counts, bool record) {
+  std::vector<Trained> all(counts.size());
+  run_gpu_ranks(static_cast<int>(counts.size()), [&](GpuRank& rank) {
+    const int r = rank.comm->rank();
+    int64_t first = 0;
+    for (int i = 0; i < r; ++i) first += counts[i];
+    all[r] = train(*rank.device, rank.comm.get(), first, counts[r], record);
+  });
+  return all;
+}
+
+double distance(const std::array<double, kLossTermCount>& a,
+                const std::array<double, kLossTermCount>& b) {
+  return relative_distance({a.begin(), a.end()}, {b.begin(), b.end()});
+}
+
+void check_same(const Trained& found, const Trained& expected) {
+  CHECK(found.last == expected.last);
+  for (int s = 0; s < kSteps; ++s) {
+    CHECK(!found.reports[s].skipped);
+    CHECK(found.reports[s].d == expected.reports[s].d);
+    CHECK(found.reports[s].eg == expected.reports[s].eg);
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "GPU ranks: the first step is that of one GPU with the whole batch; recorded, the same bits") {
+  static const Trained alone = [] {
+    const std::unique_ptr<Accelerator> device = open_cuda(0);
+    return train(*device, nullptr, 0, kBatch, false);
+  }();
+  const auto counts = GENERATE(std::vector<int64_t>{2, 2}, std::vector<int64_t>{3, 1, 0});
+  const std::vector<Trained> world = train_world(counts, false);
+  INFO(counts.size() << " ranks");
+  CHECK(distance(world[0].reports[0].d, alone.reports[0].d) < 1e-5);
+  CHECK(distance(world[0].reports[0].eg, alone.reports[0].eg) < 1e-5);
+  for (const auto& [name, expected] : alone.first) {
+    INFO(name);
+    const bool is_value = name.ends_with("value") || name.ends_with("ema");
+    CHECK(relative_distance(world[0].first.at(name), expected) < (is_value ? 1e-2 : 1e-5));
+  }
+  const std::vector<Trained> recorded = train_world(counts, true);
+  for (size_t r = 0; r < counts.size(); ++r) {
+    INFO("rank " << r);
+    check_same(world[r], world[0]);
+    check_same(recorded[r], world[r]);
+  }
+}

@@ -1,0 +1,25 @@
+#include "engine/util/deadline.h"
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <future>
+#include <memory>
+
+using namespace bigbigan;
+
+TEST_CASE("deadline: work that ends in time, and work that does not") {
+  std::atomic<bool> done = false;
+  CHECK(ends_within(60, [&] { done = true; }));
+  CHECK(done);
+
+  // Left behind, it keeps what it holds.
+  std::promise<void> release;
+  auto over = std::make_shared<std::promise<void>>();
+  std::future<void> end = over->get_future();
+  CHECK_FALSE(ends_within(0.01, [over = std::move(over), gate = release.get_future().share()] {
+    gate.wait();
+    over->set_value();
+  }));
+  release.set_value();
+  end.wait();
+}
