@@ -23,20 +23,6 @@ Words operator+(Words a, const Words& b) {
   return a;
 }
 
-// However few the cores.
-Words mpirun() {
-  return {"/usr/bin/env",
-          "mpirun",
-          "--allow-run-as-root",
-          "--oversubscribe",
-          "--mca",
-          "mpi_yield_when_idle",
-          "1",
-          "--mca",
-          "btl",
-          "self,vader"};
-}
-
 Words ranks(const TinyTraining& tiny, int n, const std::string& name, const Words& more = {}) {
   return mpirun() + Words{"-np", std::to_string(n)} +
          tiny.arguments(name, Words{"train.threads=1"} + more);
