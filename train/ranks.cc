@@ -62,8 +62,8 @@ std::vector<int> odd_ranks(const std::vector<std::string>& texts) {
 }
 
 // `abort_seconds`: what the device's collectives get to be given up.
-[[noreturn]] void end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateReport& report,
-                           double abort_seconds) {
+void end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateReport& report,
+              double abort_seconds) {
   note("bigbigan-train: error: " + report.message +
        ". The newest checkpoint is untouched: the same command continues it");
   write_error_record(vfs, run, world.communicator().rank(), ExitCode::kPeerLost, report.message,
