@@ -28,6 +28,7 @@ struct GpuRank {
 inline void run_gpu_ranks(int ranks, const std::function<void(GpuRank&)>& body) {
   run_thread_ranks(ranks, [&](Communicator& host) {
     GpuRank rank(host);
+    host.barrier();  // all have joined, whatever one of them does next
     body(rank);
   });
 }

@@ -93,7 +93,7 @@ std::string error_of(ExitCode code, const Body& body) {
   try {
     body();
   } catch (const Error& e) {
-    return e.code() == code ? e.what() : fmt::format("of code {}: {}", int(e.code()), e.what());
+    return e.code() == code ? e.what() : fmt::format("code {}", int(e.code()));
   }
   return "nothing thrown";
 }

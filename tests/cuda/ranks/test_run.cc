@@ -1,0 +1,86 @@
+// A training run of two ranks on GPUs, with all that a run has: agreement on the host, the
+// watchdog, recorded steps, reports, comparisons of weights, a checkpoint.
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "engine/io/jsonl.h"
+#include "engine/io/npy.h"
+#include "tests/cuda/ranks/gpu_ranks.h"
+#include "tests/engine_io/scratch.h"
+#include "tests/engine_world/thread_world.h"
+#include "train/device_of_rank.h"
+#include "train/trainer.h"
+
+using namespace bigbigan;
+
+namespace {
+
+Config tiny_config(const ScratchFolder& folder) {
+  Config c;
+  c.model.resolution = 32;
+  c.model.image_channels = 1;
+  c.model.z_dim = 4;
+  c.model.g_channels = c.model.d_channels = {4, 4, 4, 4};
+  c.model.mlp_width = 4;
+  c.model.mlp_blocks = 1;
+  c.model.encoder = "basic";
+  c.model.encoder_channels = {4, 4};
+  c.model.encoder_head_width = 4;
+  c.data.path = (folder / "images.npy").string();
+  c.data.val_images = 4;
+  c.train.batch = 4;
+  c.train.steps = 2;
+  c.train.d_steps = 1;
+  c.train.ema_start = 1;
+  c.log.every_steps = 1;
+  c.sample.every_steps = 0;
+  c.ranks.compare_every_steps = 2;
+  return c;
+}
+
+ExitCode train(World& world, const ScratchFolder& folder, const Vfs::Path& run) {
+  PosixVfs vfs;
+  const Config config = tiny_config(folder);
+  Device device(device_of_rank(world, "cuda"), 1);
+  const Ranks ranks(world, vfs, run, config.ranks, [&](Communicator& bootstrap) {
+    return make_nccl_communicator(bootstrap, device.exec(), 60);
+  });
+  Trainer trainer(vfs, run, config, device, ranks);
+  return trainer.run();
+}
+
+// loss_d and loss_eg, step by step.
+std::vector<double> losses(const Vfs::Path& run) {
+  PosixVfs vfs;
+  std::vector<double> all;
+  for (const FlatJson& line : read_jsonl(vfs, run / "stats.jsonl")) {
+    all.push_back(json_get<double>(line, "loss_d", "stats"));
+    all.push_back(json_get<double>(line, "loss_eg", "stats"));
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("GPU ranks: a run of two is the run of one, up to rounding") {
+  const ScratchFolder folder;
+  std::vector<uint8_t> pixels(24 * 32 * 32);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i / 7);
+  PosixVfs vfs;
+  write_npy(vfs, folder / "images.npy", DType::kU8, std::array<int64_t, 3>{24, 32, 32},
+            std::as_bytes(std::span(pixels)));
+  for (const int n : {1, 2}) {
+    const Vfs::Path run = folder / std::to_string(n);
+    std::filesystem::create_directories(run);
+    run_thread_ranks(n, [&](Communicator& comm) {
+      ThreadWorld world(comm);
+      check(train(world, folder, run) == ExitCode::kOk, "the run did not end");
+    });
+    CHECK(std::filesystem::exists(run / "step-00000002/MANIFEST"));
+  }
+  const std::vector<double> one = losses(folder / "1"), two = losses(folder / "2");
+  REQUIRE(one.size() == 4);
+  REQUIRE(two.size() == 4);
+  CHECK(std::abs(two[0] - one[0]) < 1e-5);
+  CHECK(std::abs(two[1] - one[1]) < 1e-5);
+}
