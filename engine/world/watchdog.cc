@@ -131,9 +131,11 @@ std::optional<LateReport> Watchdog::lateness(double now) const {
   }
   const Collective& last = recent_.back();
   report.message = fmt::format(
-      "rank {} has waited {:.1f} s {} number {}, {}{} (phase {}, step {}). Not there: {}{}", rank_,
-      waited, last.name == kDevice ? "for" : "in collective", count_, last.name,
-      last.name == kDevice ? "" : fmt::format(" of {} bytes", last.bytes), name_of(phase_), step_,
+      "rank {} has waited {:.1f} s {} (phase {}, step {}). Not there: {}{}", rank_, waited,
+      last.name == kDevice
+          ? fmt::format("for {}, number {}", kDevice, count_)
+          : fmt::format("in collective number {}, {} of {} bytes", count_, last.name, last.bytes),
+      name_of(phase_), step_,
       report.late.empty() ? "nobody, all have come: what connects them does not deliver"
                           : fmt::format("rank {}", fmt::join(report.late, ", rank ")),
       late);
