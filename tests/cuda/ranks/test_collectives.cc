@@ -129,9 +129,9 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
   constexpr int kRanks = 3;
   run_gpu_ranks(kRanks, [&](GpuRank& rank) {
     const std::vector<float> mine = values_of<float>(rank.comm->rank(), 100);
-    const Tensor x = tensor(rank.ctx, mine), y = tensor(rank.ctx, std::vector<float>(100)),
-                 z = tensor(rank.ctx, mine), doubled_y = tensor(rank.ctx, mine),
-                 doubled_z = tensor(rank.ctx, mine);
+    const auto new_tensor = [&] { return tensor(rank.ctx, mine); };
+    const Tensor x = new_tensor(), y = new_tensor(), z = new_tensor(), w = new_tensor(),
+                 doubled_y = new_tensor(), doubled_z = new_tensor(), doubled_w = new_tensor();
     const auto scaled = [&](const Tensor& from, double factor, const Tensor& to) {
       rank.ctx.run([&](const auto& ex) { scale(ex, from, factor, to, false); });
     };
@@ -140,8 +140,11 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
       rank.comm->start_sum(y);
       rank.comm->all_reduce_sum(z);
       scaled(z, 2, doubled_z);
+      scaled(x, 1, w);
+      rank.comm->start_sum(w);  // behind the last collective of the main stream
       rank.comm->finish_sums();
       scaled(y, 2, doubled_y);
+      scaled(w, 2, doubled_w);
     };
     const std::unique_ptr<Recording> recording = recorded ? rank.device->record(work) : nullptr;
     const auto times = [](std::vector<float> values, float factor) {
@@ -154,6 +157,7 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
       if (recording) recording->replay();
       if (!recording) work();
       require(equal(doubled_y.to_vector<float>(), times(sum, 2)), "y");
+      require(equal(doubled_w.to_vector<float>(), times(sum, 2)), "w");
       require(equal(doubled_z.to_vector<float>(), times(sum, 2 * z_factor)), "z");
     }
   });
