@@ -25,13 +25,14 @@ std::vector<T> values_of(int rank, int64_t elems) {
 // Adds in double: all values are small multiples of 1/4, so that every sum is exact.
 template <class T>
 std::vector<T> sum_of(int ranks, int64_t elems) {
-  std::vector<T> sums;
-  for (int64_t i = 0; i < elems; ++i) {
-    double sum = 0;
-    for (int r = 0; r < ranks; ++r) sum += static_cast<double>(values_of<T>(r, elems)[i]);
-    sums.push_back(static_cast<T>(static_cast<float>(sum)));
+  std::vector<double> sums(elems);
+  for (int r = 0; r < ranks; ++r) {
+    const std::vector<T> values = values_of<T>(r, elems);
+    for (int64_t i = 0; i < elems; ++i) sums[i] += static_cast<double>(values[i]);
   }
-  return sums;
+  std::vector<T> rounded;
+  for (const double sum : sums) rounded.push_back(static_cast<T>(static_cast<float>(sum)));
+  return rounded;
 }
 
 template <class T>

@@ -127,17 +127,12 @@ void check_same(const Trained& found, const Trained& expected) {
 
 TEST_CASE(
     "GPU ranks: the first step is that of one GPU with the whole batch; recorded, the same bits") {
-  static const Trained alone = [] {
+  const Trained alone = [] {
     const std::unique_ptr<Accelerator> device = open_cuda(0);
     return train(*device, nullptr, 0, kBatch, 1, false);
   }();
-#if defined(__SANITIZE_THREAD__)
-  const std::vector<int64_t> counts = {2, 2};  // takes a minute
-#else
-  const auto counts = GENERATE(std::vector<int64_t>{2, 2}, std::vector<int64_t>{3, 1, 0});
-#endif
+  const std::vector<int64_t> counts = {3, 1, 0};
   const std::vector<Trained> world = train_world(counts, false);
-  INFO(counts.size() << " ranks");
   CHECK(distance(world[0].reports[0].d, alone.reports[0].d) < 1e-5);
   CHECK(distance(world[0].reports[0].eg, alone.reports[0].eg) < 1e-5);
   for (const auto& [name, expected] : alone.first) {
