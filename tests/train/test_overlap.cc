@@ -77,24 +77,22 @@ class WatchedStore {
   }
   ~WatchedStore() { store_.on_gradient_ready = nullptr; }
 
-  // After the backward pass.
+  // When the backward pass has ended.
   void check_overlap() {
     INFO(store_.name());
     CHECK(missing_ == 0);  // every gradient came, once
     REQUIRE(started_.size() >= 5);
-    // Of the time in which its gradients came, how much was left when a bucket started.
-    const auto left = [&](const Bucket& bucket) {
-      return static_cast<double>(started_.back().at - bucket.at) /
-             static_cast<double>(started_.back().at - first_gradient_);
+    // Of the pass, from the store's first gradient on: what was left when a bucket started.
+    const auto left = [&, end = rank_.memory.requests](const Bucket& bucket) {
+      return static_cast<double>(end - bucket.at) / static_cast<double>(end - first_gradient_);
     };
-    CHECK(left(started_[started_.size() - 2]) >= 0.04);  // the others had more
+    CHECK(left(started_[started_.size() - 2]) >= 0.2);  // the ones before had more
+    CHECK(started_.back().bytes < store_.grad.view().bytes() / 20);
     int64_t bytes = 0;
     const auto half = std::ranges::find_if(started_, [&](const Bucket& bucket) {
       return (bytes += bucket.bytes) >= store_.grad.view().bytes() / 2;
     });
-    CHECK(left(*half) >= 0.1);
-    // What nothing is left to hide.
-    CHECK(started_.back().bytes < store_.grad.view().bytes() / 5);
+    CHECK(left(*half) >= 0.5);
     const size_t before = rank_.comm.of("start_sum").size();
     reducer_.finish();
     CHECK(rank_.comm.of("start_sum").size() == before);
@@ -113,7 +111,7 @@ class WatchedStore {
 
 }  // namespace
 
-TEST_CASE("overlap: all buckets but one start before the backward pass of `base` ends") {
+TEST_CASE("overlap: buckets start long before the backward passes of `base` end") {
   PlannedRank rank;
   WatchedStore d(rank, rank.model.d_store);
   rank.model.discriminator_gradients(rank.ctx, rank.inputs());
