@@ -219,3 +219,9 @@ TEST_CASE("ranks: NaN in a gradient of one is skipped by all, however gradients 
     }
   }
 }
+
+TEST_CASE("ranks: how gradients travel is the same on all ranks, and when a run goes on") {
+  CHECK(!may_differ_on_resume("ranks.bucket_mib"));
+  CHECK(!may_differ_on_resume("ranks.gradient_dtype"));
+  CHECK(may_differ_on_resume("ranks.step_seconds"));
+}
