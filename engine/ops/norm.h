@@ -1,6 +1,8 @@
 // Batch norm (affine and conditional, fused with ReLU and 2x upsampling) and spectral norm.
 #pragma once
 
+#include <limits>
+
 #include "engine/core/tape.h"
 
 namespace bigbigan {
@@ -44,9 +46,10 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 // The two launches of a group of 16 MiB move three times as many bytes, so that it is not they that
 // take the time; and it is smaller than a bucket of gradients, which does not wait for it for long.
 inline constexpr int64_t kSpectralGroupBytes = int64_t{16} << 20;
+inline constexpr int64_t kOneSpectralGroup = std::numeric_limits<int64_t>::max();
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                                std::span<const Tensor> u, double eps,
                                std::span<const DType> dtypes = {},
-                               int64_t group_bytes = kSpectralGroupBytes);
+                               int64_t group_bytes = kOneSpectralGroup);
 
 }  // namespace bigbigan

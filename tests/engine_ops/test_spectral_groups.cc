@@ -83,7 +83,7 @@ TEST_CASE("spectral groups: the same bits however weights are grouped") {
         std::pair(DType::kF32, DType::kBF16)}) {
     for (const bool accumulate : {false, true}) {
       INFO(name_of(dtype) << " to " << name_of(output) << ", accumulated: " << accumulate);
-      const Result one = run(dtype, output, kSpectralGroupBytes, accumulate);
+      const Result one = run(dtype, output, kOneSpectralGroup, accumulate);
       CHECK(one.nodes == 1);
       CHECK(one.forward_launches == 1);
       CHECK(one.backward_launches == 1);

@@ -122,6 +122,20 @@ TEST_CASE("overlap: buckets start long before the backward passes of `base` end"
   g.check_overlap();
 }
 
+TEST_CASE("overlap: spectral norm of `base` has groups for ranks, and one for a rank alone") {
+  PlannedRank rank;
+  const auto groups = [&](Communicator* comm) {
+    Tape tape;
+    tape.watch(&rank.model.d_store);
+    Context ctx = rank.ctx.with_tape(&tape);
+    ctx.comm = comm;
+    static_cast<void>(rank.model.discriminator.prepare(ctx));
+    return tape.nodes();
+  };
+  CHECK(groups(&rank.comm) == 23);
+  CHECK(groups(nullptr) == 1);
+}
+
 // How many and how large: docs/ranks.md.
 TEST_CASE("collectives: what a step of `base` takes") {
   PlannedRank rank;
