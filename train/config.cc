@@ -60,6 +60,13 @@ std::vector<ConfigField> config_fields(Config& c) {
        "between two comparisons of all ranks' weights; before each checkpoint they are compared "
        "too",
        1, kMany},
+      {"ranks.bucket_mib", &c.ranks.bucket_mib,
+       "MiB of gradients that are summed together, as soon as the backward pass has formed them",
+       0.001, 65536},
+      {.key = "ranks.gradient_dtype",
+       .value = &c.ranks.gradient_dtype,
+       .doc = "in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
+       .choices = {"f32", "bf16"}},
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
   return fields;
@@ -70,7 +77,9 @@ bool may_differ_on_resume(std::string_view key) {
                                                      "train.threads", "train.max_bad_steps",
                                                      "train.capture", "data.path"};
   return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
-         key.starts_with("ranks.") || std::find(kFree.begin(), kFree.end(), key) != kFree.end();
+         (key.starts_with("ranks.") && key != "ranks.bucket_mib" &&
+          key != "ranks.gradient_dtype") ||
+         std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
 
 std::vector<std::string> preset_names() {

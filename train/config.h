@@ -52,10 +52,13 @@ struct SampleConfig {
   int64_t images = 64;
 };
 
-// Many ranks: how many seconds one may be late before all end, by what they are doing.
+// Many ranks: how many seconds one may be late before all end, by what they are doing; and how
+// gradients travel (Note [Gradient buckets]).
 struct RanksConfig {
   double setup_seconds = 600, step_seconds = 60, checkpoint_seconds = 600, picture_seconds = 1800;
   int64_t compare_every_steps = 1000;
+  double bucket_mib = 25;
+  std::string gradient_dtype = "f32";
 };
 
 struct Config {

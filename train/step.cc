@@ -18,6 +18,13 @@ namespace {
 constexpr int64_t kPartAlignment = 64;
 constexpr int64_t kMaxReportBytes = 1024;
 
+// Fault injection.
+void set_to_nan(const Tensor& tensor) {
+  dispatch_real("fault", tensor.dtype(), [&]<class T>(TypeTag<T>) {
+    tensor.reshape({tensor.elems()}).slice(0, 1).set_item(std::numeric_limits<T>::quiet_NaN());
+  });
+}
+
 Tensor scalar_i64(const Context& ctx, int64_t value) {
   return Tensor::from_host(ctx, {1}, DType::kI64, &value);
 }
@@ -44,6 +51,12 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
       d_terms_(next_part({kLossTermCount}, master_dtype(ctx.dtype))),
       eg_terms_(next_part({kLossTermCount}, master_dtype(ctx.dtype))) {
   check(ctx.tape == nullptr, "training step: the context has a tape");
+  if (ctx.comm == nullptr) return;
+  for (ParamStore* store : model.stores()) {
+    const bool is_narrow = config.ranks.gradient_dtype == "bf16";
+    reducers_.try_emplace(store, ctx, *store, std::llround(config.ranks.bucket_mib * (1 << 20)),
+                          is_narrow ? DType::kBF16 : store->grad.dtype());
+  }
 }
 
 Tensor TrainingStep::next_part(const Shape& shape, DType dtype) {
@@ -73,13 +86,24 @@ StepInputs TrainingStep::inputs(const ImageBatch& batch) const {
   return in;
 }
 
+GradientReducer* TrainingStep::reducer_of(const ParamStore& store) {
+  const auto found = reducers_.find(&store);
+  return found == reducers_.end() ? nullptr : &found->second;
+}
+
+void TrainingStep::expect_gradients(ParamStore& store) {
+  GradientReducer* const reducer = reducer_of(store);
+  const bool is_poisoned = std::exchange(poison_, false);
+  if (reducer == nullptr && !is_poisoned) return;
+  store.on_gradient_ready = [&store, reducer, is_poisoned](int64_t entry) {
+    if (is_poisoned) set_to_nan(store.of(store.grad, store.entries()[entry]));
+    if (reducer != nullptr) reducer->ready(entry);
+  };
+}
+
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
-  if (std::exchange(poison_, false)) {
-    dispatch_real("fault", store.grad.dtype(), [&]<class T>(TypeTag<T>) {
-      store.grad.slice(0, 1).set_item(std::numeric_limits<T>::quiet_NaN());
-    });
-  }
-  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(store.grad.view());
+  store.on_gradient_ready = nullptr;
+  if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
   sum_of_squares(ctx_, store.grad, squared_norm, skip_);
 }
 
@@ -102,6 +126,7 @@ void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
 }
 
 void TrainingStep::discriminator_update(const StepInputs& in) {
+  expect_gradients(model_.d_store);
   d_terms_.copy_from(model_.discriminator_gradients(ctx_, in));
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
   reduce(model_.d_store, norm_d_);
@@ -110,6 +135,8 @@ void TrainingStep::discriminator_update(const StepInputs& in) {
 }
 
 void TrainingStep::encoder_generator_update(const StepInputs& in, int64_t step) {
+  expect_gradients(model_.g_store);
+  if (model_.encoder) expect_gradients(model_.e_store);
   eg_terms_.copy_from(model_.encoder_generator_gradients(ctx_, in));
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
   reduce(model_.g_store, norm_g_);

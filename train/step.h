@@ -4,10 +4,12 @@
 
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 
+#include "engine/optim/gradient_reducer.h"
 #include "models/bigbigan/bigbigan.h"
 #include "train/config.h"
 
@@ -71,8 +73,11 @@ class TrainingStep {
   void set_updates(int64_t d, int64_t eg);
 
  private:
-  // Sums gradients over ranks, flags non-finite ones in skip_, updates; `norm` receives the squared
-  // norm.
+  [[nodiscard]] GradientReducer* reducer_of(const ParamStore& store);  // null for one rank
+  // The next backward pass into `store` is the last one of an update: sums over ranks begin while
+  // it runs.
+  void expect_gradients(ParamStore& store);
+  // Waits for these sums, and flags gradients that are not finite in skip_.
   void reduce(ParamStore& store, const Tensor& squared_norm);
   // `decay`: of the store's averages, where it keeps any.
   void update(ParamStore& store, const Tensor& updates, double lr,
@@ -90,6 +95,7 @@ class TrainingStep {
   Tensor d_updates_, eg_updates_;    // i64 (1)
   Tensor norm_g_, norm_e_, norm_d_;  // (1)
   Tensor d_terms_, eg_terms_;        // (16)
+  std::map<const ParamStore*, GradientReducer> reducers_;
   bool poison_ = false;
 };
 

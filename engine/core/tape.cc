@@ -9,7 +9,7 @@ int Tape::add_slot(const Shape& shape, DType gradient_dtype) {
   return static_cast<int>(slots_.size()) - 1;
 }
 
-Var Tape::leaf(const Tensor& value, View grad, bool accumulate, int64_t tag) {
+Var Tape::leaf(const Tensor& value, View grad, bool accumulate, std::function<void()> on_ready) {
   if (const auto known = leaves_.find(grad.data); known != leaves_.end()) {
     return {value, known->second};
   }
@@ -19,8 +19,7 @@ Var Tape::leaf(const Tensor& value, View grad, bool accumulate, int64_t tag) {
   s.external = grad;
   s.written = accumulate;
   s.keep = true;
-  s.notify = true;
-  s.tag = tag;
+  s.on_ready = std::move(on_ready);
   leaves_.emplace(grad.data, slot);
   return {value, slot};
 }
@@ -40,10 +39,8 @@ bool Tape::any_wanted(std::span<const Var> inputs) const {
                      [](const Var& v) { return v.slot != Var::kConstant; });
 }
 
-void Tape::push(std::string_view op, std::span<const Var> inputs, std::vector<int> outputs,
-                bool root, BackwardFn backward) {
-  check(!done_, "tape: {} recorded after backward()", op);
-  Node node{.op = op, .outputs = std::move(outputs), .root = root, .backward = std::move(backward)};
+void Tape::push(Node node, std::span<const Var> inputs) {
+  check(!done_, "tape: {} recorded after backward()", node.op);
   for (const Var& v : inputs) {
     node.inputs.push_back(v.slot);
     if (v.slot != Var::kConstant) ++slots_[v.slot].uses;
@@ -53,20 +50,22 @@ void Tape::push(std::string_view op, std::span<const Var> inputs, std::vector<in
 
 std::vector<Var> Tape::record(std::string_view op, std::span<const Var> inputs,
                               std::span<const Tensor> outputs, BackwardFn backward,
-                              std::optional<DType> gradient_dtype) {
+                              std::optional<DType> gradient_dtype, Turn turn) {
   std::vector<Var> vars(outputs.begin(), outputs.end());
   if (!any_wanted(inputs)) return vars;
   std::vector<int> slots;
   for (Var& v : vars) {
     v.slot = add_slot(v.shape(), gradient_dtype.value_or(v.dtype()));
+    slots_[v.slot].producer = static_cast<int>(nodes_.size());
     slots.push_back(v.slot);
   }
-  push(op, inputs, std::move(slots), false, std::move(backward));
+  push({.op = op, .outputs = std::move(slots), .turn = turn, .backward = std::move(backward)},
+       inputs);
   return vars;
 }
 
 void Tape::record_root(std::string_view op, std::span<const Var> inputs, BackwardFn backward) {
-  if (any_wanted(inputs)) push(op, inputs, {}, true, std::move(backward));
+  if (any_wanted(inputs)) push({.op = op, .root = true, .backward = std::move(backward)}, inputs);
 }
 
 void Tape::seed(const Var& var, const Tensor& gradient) {
@@ -78,6 +77,7 @@ void Tape::seed(const Var& var, const Tensor& gradient) {
 }
 
 void Tape::run(const Context& ctx, Node& node) {
+  if (!node.backward) return;  // it has run at once
   const bool reached = node.root || std::any_of(node.outputs.begin(), node.outputs.end(),
                                                 [&](int s) { return slots_[s].written; });
   if (reached) {
@@ -89,9 +89,17 @@ void Tape::run(const Context& ctx, Node& node) {
     if (!slots_[s].keep) slots_[s].grad = Tensor();
   }
   for (int s : node.inputs) {
-    if (s == Var::kConstant) continue;
-    Slot& slot = slots_[s];
-    if (--slot.uses == 0 && slot.notify && on_grad_ready) on_grad_ready(slot.tag);
+    if (s != Var::kConstant && --slots_[s].uses == 0) complete(slots_[s]);
+  }
+}
+
+void Tape::complete(const Slot& slot) {
+  if (slot.on_ready) slot.on_ready();
+  if (slot.producer == kNone) return;
+  const Node& producer = nodes_[slot.producer];
+  if (producer.turn == Turn::kAtOnce &&
+      std::ranges::all_of(producer.outputs, [&](int s) { return slots_[s].uses == 0; })) {
+    at_once_.push_back(slot.producer);
   }
 }
 
@@ -99,7 +107,11 @@ void Tape::backward(const Context& ctx) {
   check(!done_, "tape: backward() runs once");
   done_ = true;
   const Context without_tape = ctx.with_tape(nullptr);
-  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) run(without_tape, *node);
+  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
+    run(without_tape, *node);
+    for (size_t i = 0; i < at_once_.size(); ++i) run(without_tape, nodes_[at_once_[i]]);
+    at_once_.clear();
+  }
 }
 
 Tensor Tape::gradient(const Var& var) const {

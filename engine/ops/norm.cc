@@ -1,5 +1,7 @@
 #include "engine/ops/norm.h"
 
+#include <algorithm>
+
 #include "engine/comm/communicator.h"
 #include "kernels/elementwise/unary.h"
 #include "kernels/norm/batch_norm.h"
@@ -71,6 +73,29 @@ void backward(Backward& b, const Saved& saved) {
   }
 }
 
+// What a backward pass keeps of one normalised weight.
+struct NormalizedWeight {
+  Tensor y, u, v, sigma;
+};
+
+void spectral_backward(Backward& b, std::span<const NormalizedWeight> weights) {
+  std::vector<SpectralNormBackwardArgs> list;
+  for (int i = 0; i < static_cast<int>(weights.size()); ++i) {
+    if (!b.wants(i) || !b.has(i)) continue;
+    const GradTarget d = b.grad(i);
+    const NormalizedWeight& w = weights[i];
+    list.push_back({.d_y = b.d_output(i),
+                    .y = w.y,
+                    .u = w.u,
+                    .v = w.v,
+                    .sigma = w.sigma,
+                    .d_w = d.view,
+                    .accumulate = d.accumulate});
+  }
+  const Tensor scratch = workspace(b.ctx, spectral_norm_backward_scratch_elems(list));
+  b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list, scratch); });
+}
+
 }  // namespace
 
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
@@ -104,16 +129,13 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 }
 
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
-                               std::span<const Tensor> u, double eps,
-                               std::span<const DType> dtypes) {
+                               std::span<const Tensor> u, double eps, std::span<const DType> dtypes,
+                               int64_t group_bytes) {
   check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(),
         u.size());
-  struct Saved {
-    Tensor y, u, v, sigma;
-  };
-  std::vector<Saved> saved;
+  std::vector<NormalizedWeight> saved;
   std::vector<SpectralNormArgs> args;
-  std::vector<Tensor> outputs;
+  std::vector<Var> outputs;
   for (size_t i = 0; i < weights.size(); ++i) {
     const Var& w = weights[i];
     const int64_t rows = w.shape()[0];
@@ -122,34 +144,31 @@ std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
     saved.push_back(
         {y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v, Tensor::empty(ctx, {1}, w.dtype())});
     args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
-    outputs.push_back(y);
+    outputs.emplace_back(y);
   }
   const Tensor scratch = workspace(ctx, spectral_norm_scratch_elems(args));
   ctx.run(
       [&](const auto& ex) { spectral_norm_forward(ex, args, ctx.power_iteration, eps, scratch); });
-  if (ctx.tape == nullptr) return {outputs.begin(), outputs.end()};
+  if (ctx.tape == nullptr) return outputs;
   // u moves on in the next iteration: backward needs the one of this forward pass.
   for (size_t i = 0; i < saved.size(); ++i) {
     ctx.run([&](const auto& ex) { scale(ex, u[i], 1.0, saved[i].u, false); });
   }
-  const auto backward = [saved](Backward& b) {
-    std::vector<SpectralNormBackwardArgs> list;
-    for (int i = 0; i < static_cast<int>(saved.size()); ++i) {
-      if (!b.wants(i) || !b.has(i)) continue;
-      const GradTarget d = b.grad(i);
-      const Saved& s = saved[i];
-      list.push_back({.d_y = b.d_output(i),
-                      .y = s.y,
-                      .u = s.u,
-                      .v = s.v,
-                      .sigma = s.sigma,
-                      .d_w = d.view,
-                      .accumulate = d.accumulate});
-    }
-    const Tensor scratch = workspace(b.ctx, spectral_norm_backward_scratch_elems(list));
-    b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list, scratch); });
-  };
-  return ctx.tape->record("spectral_norm", weights, outputs, backward, master_dtype(ctx.dtype));
+  for (size_t end = weights.size(), begin = end; end > 0; end = begin) {
+    int64_t bytes = 0;
+    do {
+      bytes += weights[--begin].view().bytes();
+    } while (begin > 0 && bytes < group_bytes);
+    const std::vector<NormalizedWeight> group(saved.begin() + begin, saved.begin() + end);
+    std::vector<Tensor> values;
+    for (const NormalizedWeight& w : group) values.push_back(w.y);
+    const std::vector<Var> vars = ctx.tape->record(
+        "spectral_norm", weights.subspan(begin, end - begin), values,
+        [group](Backward& b) { spectral_backward(b, group); }, master_dtype(ctx.dtype),
+        Turn::kAtOnce);
+    std::ranges::copy(vars, outputs.begin() + begin);
+  }
+  return outputs;
 }
 
 }  // namespace bigbigan

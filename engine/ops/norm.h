@@ -1,6 +1,8 @@
 // Batch norm (affine and conditional, fused with ReLU and 2x upsampling) and spectral norm.
 #pragma once
 
+#include <limits>
+
 #include "engine/core/tape.h"
 
 namespace bigbigan {
@@ -35,8 +37,19 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
 //   dL/dw = (A - <A, w/sigma> u^T v) / sigma
 // Output i is stored in dtypes[i], or where there are no `dtypes` as ctx.dtype; its gradient has
 // the dtype of the weights (Note [Master weights]).
+//
+// Note [Spectral groups]: one call normalises all weights of a network, but their gradients do not
+// wait for each other: neighbours of `group_bytes` or more together, from the last weight on, are
+// one node, which runs as soon as theirs have arrived (Note [Turns]). So the ranks' sums of the
+// last layers' gradients travel while those of the first are still being formed. Each weight's
+// gradient has the same bits whatever its group.
+// The two launches of a group of 16 MiB move three times as many bytes, so that it is not they that
+// take the time; and it is smaller than a bucket of gradients, which does not wait for it for long.
+inline constexpr int64_t kSpectralGroupBytes = int64_t{16} << 20;
+inline constexpr int64_t kOneSpectralGroup = std::numeric_limits<int64_t>::max();
 std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
                                std::span<const Tensor> u, double eps,
-                               std::span<const DType> dtypes = {});
+                               std::span<const DType> dtypes = {},
+                               int64_t group_bytes = kOneSpectralGroup);
 
 }  // namespace bigbigan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/params/init.h"
 #include "kernels/common/dispatch.h"
@@ -136,9 +137,11 @@ Var ParamStore::var(const Context& ctx, int index, DType dtype) {
   check(flat && flat.dtype() == dtype, "{}: {} asked for in {}", name_,
         use_ema ? "a moving average" : "a parameter", name_of(dtype));
   const Tensor current = of(flat, e);
-  if (ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
+  if (e.frozen || ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
   check(static_cast<bool>(grad) && !use_ema, "{}: allocated without gradients", name_);
-  return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, index);
+  std::function<void()> on_ready;
+  if (on_gradient_ready) on_ready = [this, index] { on_gradient_ready(index); };
+  return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, std::move(on_ready));
 }
 
 Tensor ParamStore::buffer(const Context&, int index) const {

@@ -5,6 +5,7 @@
 // docs/parameters.md.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,7 +64,8 @@ class ParamStore {
     Shape shape;  // in memory
     ParamLayout layout = ParamLayout::kPlain;
     Init init = Init::kZeros;
-    int64_t offset = 0;  // elements into the flat arrays
+    int64_t offset = 0;   // elements into the flat arrays
+    bool frozen = false;  // freeze()
   };
   struct BufferEntry {
     std::string name;
@@ -81,6 +83,8 @@ class ParamStore {
   Param add(std::string name, const Shape& shape, Init init,
             ParamLayout layout = ParamLayout::kPlain);
   Buffer add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial);
+  // No pass forms a gradient of it: the parameter keeps its value.
+  void freeze(const Param& param) { entries_.at(param.index).frozen = true; }
 
   // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and
   // moving averages.
@@ -122,6 +126,9 @@ class ParamStore {
   bool use_ema = false;
   // Backward passes add to the gradients already there (micro-batches) instead of overwriting them.
   bool accumulate_gradients = false;
+  // Set before a forward pass, it is called by that pass's backward pass with the number of an
+  // entry, when the entry's gradient is complete on this rank.
+  std::function<void(int64_t entry)> on_gradient_ready;
 
  private:
   std::string name_;

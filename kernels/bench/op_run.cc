@@ -41,7 +41,7 @@ std::vector<Var> OpRun::leaves(Tape& tape) const {
   std::vector<Var> vars(inputs_.begin(), inputs_.end());
   for (size_t i = 0; i < vars.size(); ++i) {
     if (!case_.inputs[i].wants_gradient) continue;
-    vars[i] = tape.leaf(inputs_[i], gradients_[i].view(), false, static_cast<int64_t>(i));
+    vars[i] = tape.leaf(inputs_[i], gradients_[i].view(), false);
   }
   return vars;
 }

@@ -97,11 +97,16 @@ void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulat
 void convert(const CpuExec& ex, ConstView x, View y) {
   const Observed observed(ex);
   check(x.elems() == y.elems(), "convert: {} to {}", x.shape, y.shape);
-  const auto* in = x.as<float>();
-  bf16* out = y.as<bf16>();
-  ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = bf16(in[i]);
-  });
+  const auto copy = [&]<class To>(const auto* in, To* out) {
+    ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = To(in[i]);
+    });
+  };
+  if (x.dtype == DType::kBF16) {
+    copy(x.as<bf16>(), y.as<float>());
+  } else {
+    copy(x.as<float>(), y.as<bf16>());
+  }
 }
 
 }  // namespace bigbigan

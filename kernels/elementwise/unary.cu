@@ -60,7 +60,8 @@ __global__ void map_backward_kernel(const T* __restrict__ saved, const T* __rest
 }
 
 // y = x
-__global__ void convert_kernel(const float* __restrict__ x, int64_t n, bf16* __restrict__ y) {
+template <class From, class To>
+__global__ void convert_kernel(const From* __restrict__ x, int64_t n, To* __restrict__ y) {
   for_each_pack<kPackElems<bf16>>(n, all_aligned(x, y), [&](auto width, int64_t i) {
     float v[width];
     load(x + i, v);
@@ -131,8 +132,15 @@ void convert(const CudaExec& ex, ConstView x, View y) {
   const Observed observed(ex);
   check(x.elems() == y.elems(), "convert: {} to {}", x.shape, y.shape);
   const int64_t n = x.elems();
-  launch(convert_kernel, pack_blocks<kPackElems<bf16>>(n, kThreads), kThreads, 0, ex.stream,
-         x.as<float>(), n, y.as<bf16>());
+  const auto copy = [&]<class From, class To>(const From* in, To* out) {
+    launch(convert_kernel<From, To>, pack_blocks<kPackElems<bf16>>(n, kThreads), kThreads, 0,
+           ex.stream, in, n, out);
+  };
+  if (x.dtype == DType::kBF16) {
+    copy(x.as<bf16>(), y.as<float>());
+  } else {
+    copy(x.as<float>(), y.as<bf16>());
+  }
 }
 
 }  // namespace bigbigan

@@ -29,7 +29,7 @@ void softplus_backward(const CudaExec& ex, ConstView x, ConstView d_y, View d_x,
 void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate);
 void scale(const CudaExec& ex, ConstView x, double factor, View y, bool accumulate);
 
-// y = x in bf16; x f32, both of any shape and as many elements.
+// y = x: f32 rounded to bf16, or bf16 as f32; both of any shape and as many elements.
 void convert(const CpuExec& ex, ConstView x, View y);
 void convert(const CudaExec& ex, ConstView x, View y);
 

@@ -75,8 +75,10 @@ Tensor BigBiGAN::encoder_generator_gradients(const Context& ctx, const StepInput
   tape.watch(&e_store);
   const Context taped = plain.with_tape(&tape);
 
-  const Var x_fake = generator(taped, generator.prepare(taped), in.z);
+  // E first, so that G's backward pass comes first: it ends with the layers of most weights, whose
+  // gradients travel between ranks while E's pass still runs. E's last gradients are few.
   const Var z_enc = encoder ? encoder->sample(taped, (*encoder)(taped, in.x), in.eps) : Var();
+  const Var x_fake = generator(taped, generator.prepare(taped), in.z);
   const PreparedWeights d = discriminator.prepare(plain);
   const PairScores enc = scores(plain, taped, taped, d, discriminator_image(ctx, in.x), z_enc);
   const PairScores gen = scores(taped, plain, taped, d, x_fake, in.z);

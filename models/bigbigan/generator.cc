@@ -27,6 +27,10 @@ Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamS
                        .conv_1 = Conv2d(block / "conv_1", in, out, 3, true),
                        .conv_2 = Conv2d(block / "conv_2", out, out, 3, true),
                        .conv_sc = Conv2d(block / "conv_sc", in, out, 1, true)});
+    // Note [Redundant bias]: batch norm follows conv_1 and takes any constant out again, so the
+    // bias has no gradient. Adam would turn the rounding noise of that zero into steps of full
+    // size: it gets none.
+    store.freeze(blocks_.back().conv_1.bias);
     if (rewrites_) spectral_.keep_master(blocks_.back().conv_1.weight);
     if (attention_resolution_ == (8LL << i)) attention_ = Attention(scope / "attention", out);
   }
@@ -53,12 +57,8 @@ Var Generator::operator()(const Context& ctx, const PreparedWeights& prepared, c
 
 Var Generator::block(const Context& ctx, const PreparedWeights& prepared, const Block& b,
                      const Var& x, const Var& condition) const {
-  // Note [Redundant bias]: batch norm follows conv_1 and takes any constant out again, so the bias
-  // has no gradient. Adam would turn the rounding noise of that zero into steps of full size: it
-  // gets none.
-  const Context constant = ctx.with_tape(nullptr);
   const Var weight = b.conv_1.weight(ctx, prepared);
-  const Var bias = b.conv_1.bias(constant);
+  const Var bias = b.conv_1.bias(ctx);
   Var h = b.bn_1(ctx, prepared, x, condition, !rewrites_);
   h = rewrites_ ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), bias,
                                     {.stride = 2, .pad = 1})

@@ -21,7 +21,9 @@ PreparedWeights SpectralSet::prepare(const Context& ctx) const {
     directions.push_back(u_[i](ctx));
     dtypes.push_back(keeps_master_[i] ? master_dtype(ctx.dtype) : ctx.dtype);
   }
-  return spectral_norm(ctx, weights, directions, eps_, dtypes);
+  // One rank alone has nothing to send meanwhile.
+  const int64_t group_bytes = ctx.comm == nullptr ? kOneSpectralGroup : kSpectralGroupBytes;
+  return spectral_norm(ctx, weights, directions, eps_, dtypes, group_bytes);
 }
 
 }  // namespace bigbigan

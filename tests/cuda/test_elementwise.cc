@@ -18,13 +18,16 @@ constexpr double kFunctionError = 4;  // ulps of CUDA's tanhf, expf, log1pf toge
 
 }  // namespace
 
-TEST_CASE("weights as bf16") {
+TEST_CASE("f32 as bf16, and back") {
   for (const Shape& shape : kShapes) {
     Twins twins;
     const Twin x = twins.normal(shape, DType::kF32, 3.0), y = twins.fresh(shape, DType::kBF16);
+    const Twin widened = twins.fresh(shape, DType::kF32);
     twins.run([&](const auto& ex, auto at) { convert(ex, at(x), at(y)); });
+    twins.run([&](const auto& ex, auto at) { convert(ex, at(y), at(widened)); });
     INFO(to_string(shape));
     twins.require_equal(y);
+    twins.require_equal(widened);
   }
 }
 

@@ -86,8 +86,7 @@ class CaseRun {
       gradients_[i] = Tensor::empty(ctx_, inputs_[i].shape(),
                                     is_activation ? options_.dtype : master_dtype(options_.dtype));
       write(gradients_[i], std::vector<double>(inputs_[i].elems(), options_.prefill));
-      vars[i] =
-          tape.leaf(inputs_[i], gradients_[i].view(), options_.accumulate, static_cast<int64_t>(i));
+      vars[i] = tape.leaf(inputs_[i], gradients_[i].view(), options_.accumulate);
     }
     return vars;
   }

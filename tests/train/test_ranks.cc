@@ -14,8 +14,12 @@ namespace {
 constexpr int64_t kBatch = 8;
 constexpr int kSteps = 3;
 
-Config training_config() {
+// Gradients in buckets of 1 KiB: several for each store.
+const RanksConfig kSmallBuckets = {.bucket_mib = 1.0 / 1024};
+
+Config training_config(const RanksConfig& ranks) {
   Config c;
+  c.ranks = ranks;
   c.model = small_config();
   c.train.batch = kBatch;
   c.train.ema_start = 2;
@@ -26,11 +30,13 @@ Config training_config() {
 
 // One rank's training, kept so that its stores can be compared.
 struct Rank {
-  Config config = training_config();
+  Config config;
   SmallModel small;
   std::vector<StepReport> reports;
+  int poisoned = 0;  // the step in which a gradient is NaN; 0: none
 
-  explicit Rank(DType dtype) : small(config.model, dtype) {}
+  explicit Rank(DType dtype, const RanksConfig& ranks = kSmallBuckets)
+      : config(training_config(ranks)), small(config.model, dtype) {}
 
   void train(Communicator* comm, int64_t first, int64_t n, int steps) {
     Context ctx = small.ctx;
@@ -40,6 +46,7 @@ struct Rank {
       const auto batch = [&](int64_t sub_step) {
         return small.inputs((2 * s + sub_step) * kBatch + first, n, kBatch);
       };
+      if (s + 1 == poisoned) step.poison_next_gradient();
       step.begin();
       step.discriminator_update(batch(0));
       step.encoder_generator_update(batch(1), s + 1);
@@ -50,14 +57,24 @@ struct Rank {
 
 using World = std::vector<std::unique_ptr<Rank>>;
 
-World train_world(DType dtype, const std::vector<int64_t>& samples, int steps) {
+World new_world(DType dtype, size_t ranks, const RanksConfig& config = kSmallBuckets) {
   World world;
-  for (size_t r = 0; r < samples.size(); ++r) world.push_back(std::make_unique<Rank>(dtype));
+  for (size_t r = 0; r < ranks; ++r) world.push_back(std::make_unique<Rank>(dtype, config));
+  return world;
+}
+
+void train_together(World& world, const std::vector<int64_t>& samples, int steps) {
   run_thread_ranks(static_cast<int>(samples.size()), [&](Communicator& comm) {
     int64_t first = 0;
     for (int r = 0; r < comm.rank(); ++r) first += samples[r];
     world[comm.rank()]->train(&comm, first, samples[comm.rank()], steps);
   });
+}
+
+World train_world(DType dtype, const std::vector<int64_t>& samples, int steps,
+                  const RanksConfig& config = kSmallBuckets) {
+  World world = new_world(dtype, samples.size(), config);
+  train_together(world, samples, steps);
   return world;
 }
 
@@ -126,7 +143,7 @@ void check_same_training(Rank& found, Rank& expected, const Limits& limits) {
   }
 }
 
-const std::vector<std::vector<int64_t>> kSplits = {{2, 2, 2, 2}, {5, 3}, {7, 1}, {8, 0}};
+const std::vector<std::vector<int64_t>> kSplits = {{2, 2, 2, 2}, {3, 3, 2}, {5, 3}, {8, 0}, {8}};
 
 }  // namespace
 
@@ -155,4 +172,56 @@ TEST_CASE("ranks: the same world twice gives the same bits") {
   const World twice = train_world(DType::kF32, {3, 3, 2}, kSteps);
   for (size_t r = 0; r < once.size(); ++r)
     check_same_bits(once[r]->small.model, twice[r]->small.model);
+}
+
+TEST_CASE("ranks: buckets of any size give the same bits, and so do gradients in one piece") {
+  const World small = train_world(DType::kF32, {3, 3, 2}, kSteps);
+  const World whole = train_world(DType::kF32, {3, 3, 2}, kSteps, {.bucket_mib = 100});
+  for (size_t r = 0; r < small.size(); ++r)
+    check_same_bits(small[r]->small.model, whole[r]->small.model);
+}
+
+TEST_CASE("ranks: gradients that travel as bf16") {
+  RanksConfig narrow = kSmallBuckets;
+  narrow.gradient_dtype = "bf16";
+  for (const auto& split : {std::vector<int64_t>{3, 3, 2}, {8, 0}}) {
+    INFO(split.size() << " ranks, the first with " << split[0]);
+    const World world = train_world(DType::kF32, split, 1, narrow);
+    check_replicas(world);
+    const World again = train_world(DType::kF32, split, 1, narrow);
+    check_same_bits(world[0]->small.model, again[0]->small.model);
+    const World exact = train_world(DType::kF32, split, 1);
+    ParamStore &found = world[0]->small.model.d_store, &expected = exact[0]->small.model.d_store;
+    // Two roundings of 2^-8 at most; of many numbers they partly cancel.
+    CHECK(differences(found, expected, &ParamStore::grad, 1.0 / 128, 1e-5) == "");
+    const double distance = relative_distance(read(found.grad), read(expected.grad));
+    CHECK(distance <= 1.0 / 256);
+    CHECK(distance >= 1e-4);
+  }
+}
+
+TEST_CASE("ranks: NaN in a gradient of one is skipped by all, however gradients travel") {
+  for (const std::string dtype : {"f32", "bf16"}) {
+    RanksConfig config = kSmallBuckets;
+    config.gradient_dtype = dtype;
+    World world = new_world(DType::kF32, 3, config);
+    const World before = train_world(DType::kF32, {3, 3, 2}, 1, config);
+    world[1]->poisoned = 2;
+    train_together(world, {3, 3, 2}, 2);
+    check_replicas(world);
+    for (const auto& rank : world) {
+      CHECK(!rank->reports[0].skipped);
+      CHECK(rank->reports[1].skipped);
+      for (size_t s = 0; s < rank->small.model.stores().size(); ++s) {
+        CHECK(same_bits(rank->small.model.stores()[s]->value,
+                        before[0]->small.model.stores()[s]->value));
+      }
+    }
+  }
+}
+
+TEST_CASE("ranks: how gradients travel is the same on all ranks, and when a run goes on") {
+  CHECK(!may_differ_on_resume("ranks.bucket_mib"));
+  CHECK(!may_differ_on_resume("ranks.gradient_dtype"));
+  CHECK(may_differ_on_resume("ranks.step_seconds"));
 }

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "engine/comm/communicator.h"
 #include "engine/core/backend_cuda/cuda_device.h"
 #include "kernels/random/philox.h"
 #include "tests/models/small_model.h"
@@ -30,9 +31,9 @@ Config step_config(const std::string& precision = "f32") {
 struct Run {
   // Batches come from memory of their own where `batch_allocator` is given.
   Run(const Config& config, const AnyExec& exec, Allocator& allocator,
-      Allocator* batch_allocator = nullptr)
+      Allocator* batch_allocator = nullptr, Communicator* comm = nullptr)
       : config(config),
-        ctx{.exec = exec, .allocator = &allocator, .dtype = config.train.dtype()},
+        ctx{.exec = exec, .allocator = &allocator, .comm = comm, .dtype = config.train.dtype()},
         batch_ctx{.exec = exec,
                   .allocator = batch_allocator != nullptr ? batch_allocator : &allocator},
         model(config.model) {
@@ -177,15 +178,16 @@ TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
   REQUIRE(read(run.model.g_store.value) == before);
 }
 
-TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
+namespace {
+
+// Trains with a recorded step and with one that is launched, and compares all bits.
+void check_recorded(const Config& config, int steps, Communicator* comm = nullptr) {
   const std::unique_ptr<Accelerator> device = open_cuda(0);
   const std::unique_ptr<Allocator> pool = device->private_pool();
-  const Config config = step_config(GENERATE("f32", "bf16"));
-  Run plain(config, device->exec(), device->allocator()),
-      captured(config, device->exec(), *pool, &device->allocator());
+  Run plain(config, device->exec(), device->allocator(), nullptr, comm),
+      captured(config, device->exec(), *pool, &device->allocator(), comm);
   CapturedStep step(*captured.step, *device);
-  // Both recordings, before and after the averages begin, are replayed.
-  for (int s = 1; s <= kAveragesFrom + 1; ++s) {
+  for (int s = 1; s <= steps; ++s) {
     const StepReport expected = plain.train_step(s);
     step.run(captured.next_batches(), s);
     const StepReport found = captured.step->report();
@@ -199,6 +201,21 @@ TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one 
     if (b.ema) REQUIRE(read(a.ema) == read(b.ema));
   }
   REQUIRE(captured.step->report().d_updates == plain.step->report().d_updates);
+}
+
+}  // namespace
+
+TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
+  // Both recordings, before and after the averages begin, are replayed.
+  check_recorded(step_config(GENERATE("f32", "bf16")), kAveragesFrom + 1);
+}
+
+TEST_CASE("CUDA step: recorded with the buckets in which gradients travel as bf16") {
+  SelfCommunicator alone;
+  Config config = step_config();
+  config.ranks.bucket_mib = 1.0 / 1024;
+  config.ranks.gradient_dtype = "bf16";
+  check_recorded(config, 3, &alone);
 }
 
 TEST_CASE("CUDA step: reports read one step late are those read at once") {
