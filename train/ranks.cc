@@ -89,13 +89,8 @@ void Ranks::end_late(World& world, Vfs& vfs, const Vfs::Path& run, const LateRep
   world.abort(ExitCode::kPeerLost);
 }
 
-Ranks::Share Ranks::share(int64_t batch) const {
-  if (batch % size() != 0) {
-    const int64_t below = batch / size() * size();
-    fail(ExitCode::kConfig, "train.batch {} does not divide among {} ranks: give {}{}", batch,
-         size(), below > 0 ? fmt::format("{} or ", below) : "", below + size());
-  }
-  const int64_t count = batch / size();
+Ranks::Share Ranks::share(const TrainConfig& train) const {
+  const int64_t count = train.images_at_a_time(size());
   return {rank() * count, count};
 }
 

@@ -67,7 +67,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
       config_(config),
       device_(device),
       ranks_(ranks),
-      share_(ranks.share(config.train.batch)),
+      share_(ranks.share(config.train)),
       fault_(Fault::from_environment(ranks.rank())),
       ctx_{.exec = device_.exec(), .allocator = &device_.allocator()},
       model_(config.model) {
@@ -177,16 +177,16 @@ void Trainer::start_from(const Vfs::Path& weights) {
   note(fmt::format("weights from {}", weights.string()));
 }
 
-ImageBatch Trainer::next_batch() {
+ImageBatch Trainer::next_micro_batch() {
   const auto start = monotonic_seconds();
-  const int64_t batch = config_.train.batch, first = state_.consumed_samples;
-  const LoadedBatch loaded = loader_->next(first + share_.first, share_.count, batch);
+  const int64_t images = share_.count * ranks_.size(), first = state_.consumed_samples;
+  const LoadedBatch loaded = loader_->next(first + share_.first, share_.count, images);
   data_wait_seconds_ += monotonic_seconds() - start;
   const auto [h, w, c] = train_data_->image();
-  state_.consumed_samples += batch;
+  state_.consumed_samples += images;
   return image_batch(ctx_, pixels_to_tensor(ctx_, {share_.count, h, w, c}, loaded.pixels),
                      pixels_to_tensor(ctx_, {share_.count}, loaded.flip), first + share_.first,
-                     batch);
+                     config_.train.batch);
 }
 
 void Trainer::launch_step(int64_t number) {
@@ -195,7 +195,9 @@ void Trainer::launch_step(int64_t number) {
   if (fault_.flips_bit(number)) flip_bit(model_.g_store.value);
   if (fault_.makes_nan(number)) step_->poison_next_gradient();
   std::vector<ImageBatch> batches;
-  for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
+  while (std::ssize(batches) < config_.train.micro_batches_per_step()) {
+    batches.push_back(next_micro_batch());
+  }
   if (captured_ != nullptr && !fault_.makes_nan(number)) {
     captured_->run(batches, number);
   } else {

@@ -108,6 +108,18 @@ TEST_CASE("ranks: 1, 2 and 4 processes train alike, and the same number twice bi
   }
 }
 
+TEST_CASE("ranks: with micro-batches too, and each rank's memory is planned") {
+  const TinyTraining tiny;
+  const Words halves = {"train.micro_batches=2", "train.steps=1"};
+  tiny.train_well("one", halves);
+  REQUIRE(train(tiny, 2, "two", halves).code == 0);
+  CHECK(distance(losses(tiny, "two"), losses(tiny, "one")) < 1e-5);
+  const ProcessResult plan = train(tiny, 2, "plan", halves + Words{"--dry-run"});
+  INFO(plan.err);
+  REQUIRE(plan.code == 0);
+  CHECK(count(plan.out, "Memory plan for train.batch = 8, each of 2 ranks: ") == 1);
+}
+
 TEST_CASE("ranks: a run that is stopped goes on bit for bit, and with fewer ranks") {
   const TinyTraining tiny;
   REQUIRE(train(tiny, 2, "reference").code == 0);
@@ -227,7 +239,8 @@ TEST_CASE("ranks: launches that cannot work are refused with 78") {
     INFO(result.err);
     CHECK(result.code == 78);
     CHECK_THAT(result.err,
-               Catch::Contains("train.batch 8 does not divide among 3 ranks: give 6 or 9"));
+               Catch::Contains("train.batch 8 does not divide by train.micro_batches 1 x 3 ranks: "
+                               "give 6 or 9"));
     CHECK(count(result.err, "does not divide") == 1);
   }
   SECTION("another launcher's processes") {
