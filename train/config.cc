@@ -73,6 +73,9 @@ std::vector<ConfigField> config_fields(Config& c) {
        .value = &c.ranks.gradient_dtype,
        .doc = "in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
        .choices = {"f32", "bf16"}},
+      {"ranks.shard_optimizer", &c.ranks.shard_optimizer,
+       "each of N ranks keeps an N-th of Adam's moments and moving averages: less memory, the same "
+       "results"},
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
   return fields;

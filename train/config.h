@@ -65,6 +65,7 @@ struct RanksConfig {
   int64_t compare_every_steps = 1000;
   double bucket_mib = 25;
   std::string gradient_dtype = "f32";
+  bool shard_optimizer = false;
 };
 
 struct Config {

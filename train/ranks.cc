@@ -130,10 +130,12 @@ void Ranks::compare_replicas(std::span<ParamStore* const> stores, int64_t step) 
   if (comm_ == nullptr) return;
   Hasher hasher;
   for (const ParamStore* store : stores) {
-    for (const Tensor* tensor : {&store->value, &store->adam_m, &store->adam_v, &store->ema,
-                                 &store->statistics, &store->ema_statistics, &store->directions}) {
+    for (const Tensor* tensor :
+         {&store->value, &store->statistics, &store->ema_statistics, &store->directions}) {
       add(hasher, *tensor);
     }
+    if (store->is_sharded()) continue;
+    for (const Tensor* tensor : {&store->adam_m, &store->adam_v, &store->ema}) add(hasher, *tensor);
   }
   const std::vector<int> odd = odd_ranks(gather_texts(*comm_, hasher.hex()));
   if (odd.empty()) return;

@@ -132,24 +132,29 @@ void TrainingStep::accumulate(Gradients gradients, std::initializer_list<ParamSt
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   store.on_gradient_ready = nullptr;
   if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
-  sum_of_squares(ctx_, store.grad, squared_norm, skip_);
+  sum_of_squares(ctx_, store.part(store.grad), squared_norm, skip_);
+  if (!store.is_sharded()) return;
+  // A part that is not finite makes the sum so on all ranks, which then skip together.
+  ctx_.comm->all_reduce_sum(squared_norm);
+  sum_of_squares(ctx_, squared_norm, Tensor::empty(ctx_, {1}, squared_norm.dtype()), skip_);
 }
 
 void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
                           std::optional<double> decay) {
-  optimizer_update(ctx_, {.value = store.value,
-                          .grad = store.grad,
+  optimizer_update(ctx_, {.value = store.part(store.value),
+                          .grad = store.part(store.grad),
                           .m = store.adam_m,
                           .v = store.adam_v,
                           .t = updates,
                           .skip = skip_,
                           .average = decay ? store.ema : Tensor(),
-                          .packed = store.packed,
+                          .packed = store.is_sharded() ? Tensor() : store.packed,
                           .lr = lr,
                           .beta1 = config_.optim.beta1,
                           .beta2 = config_.optim.beta2,
                           .eps = config_.optim.eps,
                           .decay = decay.value_or(0)});
+  store.gather_values();
   if (decay) ema_update(ctx_, store.ema_statistics, store.statistics, *decay, skip_);
 }
 

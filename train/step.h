@@ -87,7 +87,7 @@ class TrainingStep {
   // The next backward pass into `store` is the last one of an update: sums over ranks begin while
   // it runs.
   void expect_gradients(ParamStore& store);
-  // Waits for these sums, and flags gradients that are not finite in skip_.
+  // Waits for these sums, and flags gradients that are not finite in skip_, on all ranks alike.
   void reduce(ParamStore& store, const Tensor& squared_norm);
   // `decay`: of the store's averages, where it keeps any.
   void update(ParamStore& store, const Tensor& updates, double lr,

@@ -92,7 +92,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   Context step_ctx = ctx_;
   step_ctx.comm = ranks_.communicator();
   step_ctx.dtype = config_.train.dtype();
-  model_.allocate(step_ctx, true);
+  model_.allocate(step_ctx, true, config_.ranks.shard_optimizer ? step_ctx.comm : nullptr);
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();
@@ -150,7 +150,8 @@ void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) co
   Config mine = config_;
   Ranks::Facts facts;
   for (const ConfigField& field : config_fields(mine)) {
-    if (!may_differ_on_resume(field.key)) facts.emplace_back(field.key, value_text(field));
+    if (!may_differ_on_resume(field.key) || field.key == "ranks.shard_optimizer")
+      facts.emplace_back(field.key, value_text(field));
   }
   facts.emplace_back("the program",
                      hash_of_file(vfs_, std::filesystem::canonical("/proc/self/exe")));
@@ -271,12 +272,12 @@ void Trainer::draw_reals() {
 // compared. Batch statistics: the stored ones lag behind early in training.
 void Trainer::draw_grids() {
   const Ranks::InPhase phase(ranks_, Phase::kPictures);
+  const UseAverages averages(model_);
   if (ranks_.is_root()) draw_grids_here();
   ranks_.meet();
 }
 
 void Trainer::draw_grids_here() {
-  const UseAverages averages(model_);
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
   const RandomKey key{static_cast<uint64_t>(config_.train.seed), RandomStream::kSample};
@@ -297,9 +298,9 @@ void Trainer::save() {
   const Ranks::InPhase phase(ranks_, Phase::kCheckpoint);
   ranks_.compare_replicas(model_.stores(), state_.step);
   fault_.strike(state_.step, 3);
+  if (ranks_.is_root()) log_->sync();
+  save_training(vfs_, run_, model_, state_, ranks_.is_root());
   if (ranks_.is_root()) {
-    log_->sync();
-    save_training(vfs_, run_, model_, state_);
     log_->finish_line();
     announce("saved " + checkpoint_path(run_, state_.step).string());
   }

@@ -120,6 +120,23 @@ TEST_CASE("ranks: with micro-batches too, and each rank's memory is planned") {
   CHECK(count(plan.out, "Memory plan for train.batch = 8, each of 2 ranks: ") == 1);
 }
 
+TEST_CASE("ranks: a sharded optimiser gives the same bits, and resumes as any other") {
+  const TinyTraining tiny;
+  const Words pictures = {"sample.every_steps=4"};
+  const Words sharded = pictures + Words{"ranks.shard_optimizer=true"};
+  REQUIRE(train(tiny, 2, "whole", pictures).code == 0);
+  REQUIRE(train(tiny, 2, "run", sharded + Words{"train.steps=2"}).code == 0);
+  REQUIRE(train(tiny, 2, "run", pictures + Words{"train.steps=5"}).code == 0);
+  const ProcessResult result = train(tiny, 2, "run", sharded);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  REQUIRE(resumed_from(result) == 5);
+  CHECK(tiny.history("run") == tiny.history("whole"));
+  for (const char* picture : {"fakes-00000008.png", "recon-00000008.png"}) {
+    CHECK(read_raw(tiny / "run" / picture) == read_raw(tiny / "whole" / picture));
+  }
+}
+
 TEST_CASE("ranks: a run that is stopped goes on bit for bit, and with fewer ranks") {
   const TinyTraining tiny;
   REQUIRE(train(tiny, 2, "reference").code == 0);

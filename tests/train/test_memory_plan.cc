@@ -10,6 +10,7 @@ using namespace bigbigan;
 namespace {
 
 constexpr auto kActivations = static_cast<size_t>(MemoryTag::kActivations);
+constexpr auto kOptimizer = static_cast<size_t>(MemoryTag::kOptimizer);
 
 Config planned_config(int64_t batch, int64_t micro_batches) {
   Config c;
@@ -35,6 +36,19 @@ TEST_CASE("memory plan: activations are those of one rank's images of one micro-
   CHECK(activations(8, 1, 2) == Approx(four).epsilon(0.02));
   CHECK(activations(16, 2, 2) == Approx(four).epsilon(0.02));
   CHECK_THROWS_AS(activations(8, 1, 3), Error);
+}
+
+TEST_CASE("memory plan: a sharded optimiser is a part of one") {
+  Device device("cpu", 1);
+  Config config = planned_config(8, 1);
+  const auto bytes = [&](int ranks) {
+    return static_cast<double>(plan_memory(config, device, ranks).peak[kOptimizer]);
+  };
+  const double whole = bytes(4);
+  CHECK(bytes(1) == whole);
+  config.ranks.shard_optimizer = true;
+  CHECK(bytes(1) == whole);
+  CHECK(bytes(4) == Approx(whole / 4).epsilon(0.05));
 }
 
 TEST_CASE("memory plan: the fewest micro-batches and the largest batch that fit") {

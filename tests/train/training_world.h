@@ -35,7 +35,9 @@ struct Rank {
   SmallModel small;
   std::vector<StepReport> reports;
 
-  Rank(const Config& config, DType dtype) : config(config), small(config.model, dtype) {}
+  Rank(const Config& config, DType dtype, Communicator* comm = nullptr)
+      : config(config),
+        small(config.model, dtype, 1, config.ranks.shard_optimizer ? comm : nullptr) {}
 
   // Images [first, first + n) of each micro-batch are this rank's. A gradient of step `poisoned`
   // (from 1; 0: none) is NaN.
@@ -43,7 +45,9 @@ struct Rank {
     Context ctx = small.ctx;
     ctx.comm = comm;
     TrainingStep step(config, small.model, ctx);
-    for (int s = 0; s < steps; ++s) {
+    const auto done = static_cast<int>(reports.size());
+    step.set_updates(done, done);
+    for (int s = done; s < done + steps; ++s) {
       const auto update = [&](int64_t sub_step) {
         const int64_t at = (2 * s + sub_step) * kBatch + first;
         return [=, this](int64_t j) {
@@ -68,7 +72,7 @@ inline RankWorld train_world(const Config& config, DType dtype, const std::vecto
   run_thread_ranks(static_cast<int>(samples.size()), [&](Communicator& comm) {
     int64_t first = 0;
     for (int r = 0; r < comm.rank(); ++r) first += samples[r];
-    world[comm.rank()] = std::make_unique<Rank>(config, dtype);
+    world[comm.rank()] = std::make_unique<Rank>(config, dtype, &comm);
     world[comm.rank()]->train(&comm, first, samples[comm.rank()], steps,
                               comm.rank() == 1 ? poisoned : 0);
   });
