@@ -64,9 +64,9 @@ struct Buffer {
 // only its part, one N-th, of Adam's moments and of the moving averages: 12 / N bytes per weight in
 // the place of 12. An update sums each part of the gradient on its rank, which changes that part of
 // the weights; then all ranks gather the weights. Both together send what summing the gradient on
-// all ranks does, and compute the same bits. Weights, gradients and buffers stay whole everywhere.
-// What needs a sharded array whole, checkpoints and pictures, borrows `grad` for it, which nobody
-// reads between two steps. ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
+// all ranks does. Weights, gradients and buffers stay whole everywhere. What needs a sharded array
+// whole, checkpoints and pictures, borrows `grad` for it, which nobody reads between two steps.
+// ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
 class ParamStore {
  public:
   struct Entry {
