@@ -154,7 +154,7 @@ ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Argu
   } catch (const OutOfMemory& error) {
     if (!room) throw;
     fail(ExitCode::kSystem, "{}; {}", error.what(),
-         out_of_memory_advice(config, device, room->free_bytes));
+         out_of_memory_advice(config, device, ranks.size(), room->free_bytes));
   }
 }
 
@@ -231,7 +231,8 @@ int run(World& world, int argc, char** argv) {
     open_dataset(vfs, config.data.path, Split::kTrain,
                  architecture(config.model).encoder_resolution);
     Device device(args.device, thread_count(config.train.threads));
-    fmt::print("{}\n{}\n", to_toml(config_fields(copy)), memory_plan_text(config, device));
+    fmt::print("{}\n{}\n", to_toml(config_fields(copy)),
+               memory_plan_text(config, device, world.communicator().size()));
     return 0;
   }
   return static_cast<int>(train(world, vfs, args, config));

@@ -1,5 +1,7 @@
 #include "train/config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -21,6 +23,10 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"train.minutes", &c.train.minutes,
        "stop after this time of training, with a checkpoint; 0: no limit", 0, kMany},
       {"train.batch", &c.train.batch, "images per update, over all ranks", 1, 1 << 20},
+      {"train.micro_batches", &c.train.micro_batches,
+       "parts of the batch, computed one after another in the memory of one; batch norm takes the "
+       "statistics of each part",
+       1, 1 << 20},
       {"train.d_steps", &c.train.d_steps, "updates of D per step", 1, 64},
       {"train.ema_decay", &c.train.ema_decay, "of the moving averages of G and E", 0, 1},
       {"train.ema_start", &c.train.ema_start,
@@ -67,9 +73,23 @@ std::vector<ConfigField> config_fields(Config& c) {
        .value = &c.ranks.gradient_dtype,
        .doc = "in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
        .choices = {"f32", "bf16"}},
+      {"ranks.shard_optimizer", &c.ranks.shard_optimizer,
+       "each of N ranks keeps an N-th of Adam's moments and moving averages: less memory, the same "
+       "results"},
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
   return fields;
+}
+
+int64_t TrainConfig::images_at_a_time(int ranks) const {
+  const int64_t parts = micro_batches * ranks;
+  if (batch % parts != 0) {
+    const int64_t below = batch / parts * parts;
+    fail(ExitCode::kConfig,
+         "train.batch {} does not divide by train.micro_batches {} x {} ranks: give {}{}", batch,
+         micro_batches, ranks, below > 0 ? fmt::format("{} or ", below) : "", below + parts);
+  }
+  return batch / parts;
 }
 
 bool may_differ_on_resume(std::string_view key) {

@@ -19,6 +19,7 @@ struct TrainConfig {
   int64_t steps = 500000;
   double minutes = 0;
   int64_t batch = 2048;
+  int64_t micro_batches = 1;
   int64_t d_steps = 2;
   double ema_decay = 0.9999;
   int64_t ema_start = 20000;
@@ -30,6 +31,11 @@ struct TrainConfig {
 
   // Context::dtype of a training step.
   [[nodiscard]] DType dtype() const { return precision == "bf16" ? DType::kBF16 : DType::kF32; }
+  // Images of one of `ranks` ranks in one micro-batch. Throws Error{kConfig}, naming the next
+  // batches that do, where `batch` does not divide.
+  [[nodiscard]] int64_t images_at_a_time(int ranks) const;
+  // Of all updates of a step.
+  [[nodiscard]] int64_t micro_batches_per_step() const { return (d_steps + 1) * micro_batches; }
 };
 
 struct OptimConfig {
@@ -59,6 +65,7 @@ struct RanksConfig {
   int64_t compare_every_steps = 1000;
   double bucket_mib = 25;
   std::string gradient_dtype = "f32";
+  bool shard_optimizer = false;
 };
 
 struct Config {

@@ -105,13 +105,8 @@ Ranks::Ranks(World& world, Vfs& vfs, const Vfs::Path& run, const RanksConfig& co
   watchdog_->add_device(device_);
 }
 
-Ranks::Share Ranks::share(int64_t batch) const {
-  if (batch % size() != 0) {
-    const int64_t below = batch / size() * size();
-    fail(ExitCode::kConfig, "train.batch {} does not divide among {} ranks: give {}{}", batch,
-         size(), below > 0 ? fmt::format("{} or ", below) : "", below + size());
-  }
-  const int64_t count = batch / size();
+Ranks::Share Ranks::share(const TrainConfig& train) const {
+  const int64_t count = train.images_at_a_time(size());
   return {rank() * count, count};
 }
 
@@ -154,8 +149,11 @@ void Ranks::compare_replicas(std::span<ParamStore* const> stores, int64_t step) 
     const auto waiting = waiting_for_device();
     for (const ParamStore* store : stores) {
       for (const Tensor* tensor :
-           {&store->value, &store->adam_m, &store->adam_v, &store->ema, &store->statistics,
-            &store->ema_statistics, &store->directions}) {
+           {&store->value, &store->statistics, &store->ema_statistics, &store->directions}) {
+        add(hasher, *tensor);
+      }
+      if (store->is_sharded()) continue;
+      for (const Tensor* tensor : {&store->adam_m, &store->adam_v, &store->ema}) {
         add(hasher, *tensor);
       }
     }

@@ -40,12 +40,12 @@ class Ranks {
     return watched_device_ ? watched_device_.get() : comm_;
   }
 
-  // This rank's images of a batch: [first, first + count).
+  // This rank's images of each micro-batch: [first, first + count).
   struct Share {
     int64_t first = 0, count = 0;
   };
   // Throws Error{kConfig} where the batch does not divide.
-  [[nodiscard]] Share share(int64_t batch) const;
+  [[nodiscard]] Share share(const TrainConfig& train) const;
 
   using Facts = std::vector<std::pair<std::string, std::string>>;  // name, value
   // Called by all. Throws Error{kConfig}, on all alike, unless all have the facts of rank 0: names

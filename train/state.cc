@@ -63,11 +63,12 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
 
 }  // namespace
 
-void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state) {
+void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state,
+                   bool is_writer) {
   const std::map<std::string, std::string> metadata = {
       {"format", "bigbigan"}, {"step", std::to_string(state.step)}, {"config", state.config}};
   const auto weights_file = [&](const char* name, WeightSet set) {
-    auto weights = std::make_shared<ExportedWeights>(export_weights(model, set));
+    auto weights = std::make_shared<ExportedWeights>(export_weights(model, set, is_writer));
     check_finite(*weights);
     return CheckpointFile{name, [weights, metadata](WritableFile& file) {
                             write_safetensors(file, weights->tensors, metadata);
@@ -81,7 +82,7 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
                                                     to_json(to_flat_json(state)) + "\n";
                                                 file.write(std::as_bytes(std::span(text)));
                                               }}};
-  save_checkpoint(vfs, run, state.step, files);
+  if (is_writer) save_checkpoint(vfs, run, state.step, files);
 }
 
 int64_t checkpoint_bytes(BigBiGAN& model) {

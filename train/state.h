@@ -22,8 +22,9 @@ struct TrainState {
 
 // Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`.
 // Throws Error{kNumerical}, and writes nothing, when a value is not finite; Error{kWriteFailed}
-// when writing fails.
-void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state);
+// when writing fails. Called by all ranks, of which one is the writer.
+void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainState& state,
+                   bool is_writer);
 
 // About what a checkpoint of the model takes on disk.
 int64_t checkpoint_bytes(BigBiGAN& model);

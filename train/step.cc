@@ -10,6 +10,7 @@
 #include "engine/ops/random.h"
 #include "engine/optim/adam.h"
 #include "kernels/common/dispatch.h"
+#include "kernels/elementwise/unary.h"
 #include "models/bigbigan/inference.h"
 
 namespace bigbigan {
@@ -27,6 +28,11 @@ void set_to_nan(const Tensor& tensor) {
 
 Tensor scalar_i64(const Context& ctx, int64_t value) {
   return Tensor::from_host(ctx, {1}, DType::kI64, &value);
+}
+
+// to := from, or to += from; of whatever pools.
+void take(const Context& ctx, const Tensor& from, const Tensor& to, bool accumulate = false) {
+  ctx.run([&](const auto& ex) { scale(ex, from, 1.0, to, accumulate); });
 }
 
 }  // namespace
@@ -101,44 +107,67 @@ void TrainingStep::expect_gradients(ParamStore& store) {
   };
 }
 
+void TrainingStep::accumulate(Gradients gradients, std::initializer_list<ParamStore*> written,
+                              const Inputs& inputs, const Tensor& terms) {
+  const std::vector<ParamStore*> stores = model_.stores();
+  std::vector<Tensor> start;  // of spectral norm's u
+  for (const ParamStore* store : stores) {
+    if (config_.train.micro_batches == 1) break;
+    const Tensor& u = store->directions;
+    take(ctx_, u, start.emplace_back(Tensor::empty(ctx_, u.shape(), u.dtype())));
+  }
+  for (int64_t j = 0; j < config_.train.micro_batches; ++j) {
+    for (size_t s = 0; s < stores.size(); ++s) {
+      stores[s]->accumulate_gradients = j > 0;
+      if (j > 0) take(ctx_, start[s], stores[s]->directions);
+    }
+    if (j + 1 == config_.train.micro_batches) {
+      for (ParamStore* store : written) expect_gradients(*store);
+    }
+    take(ctx_, (model_.*gradients)(ctx_, inputs(j)), terms, j > 0);
+  }
+  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(terms.view());
+}
+
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   store.on_gradient_ready = nullptr;
   if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
-  sum_of_squares(ctx_, store.grad, squared_norm, skip_);
+  sum_of_squares(ctx_, store.part(store.grad), squared_norm, skip_);
+  if (!store.is_sharded()) return;
+  // A part that is not finite makes the sum so on all ranks, which then skip together.
+  ctx_.comm->all_reduce_sum(squared_norm);
+  sum_of_squares(ctx_, squared_norm, Tensor::empty(ctx_, {1}, squared_norm.dtype()), skip_);
 }
 
 void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
                           std::optional<double> decay) {
-  optimizer_update(ctx_, {.value = store.value,
-                          .grad = store.grad,
+  optimizer_update(ctx_, {.value = store.part(store.value),
+                          .grad = store.part(store.grad),
                           .m = store.adam_m,
                           .v = store.adam_v,
                           .t = updates,
                           .skip = skip_,
                           .average = decay ? store.ema : Tensor(),
-                          .packed = store.packed,
+                          .packed = store.is_sharded() ? Tensor() : store.packed,
                           .lr = lr,
                           .beta1 = config_.optim.beta1,
                           .beta2 = config_.optim.beta2,
                           .eps = config_.optim.eps,
                           .decay = decay.value_or(0)});
+  store.gather_values();
   if (decay) ema_update(ctx_, store.ema_statistics, store.statistics, *decay, skip_);
 }
 
-void TrainingStep::discriminator_update(const StepInputs& in) {
-  expect_gradients(model_.d_store);
-  d_terms_.copy_from(model_.discriminator_gradients(ctx_, in));
-  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(d_terms_.view());
+void TrainingStep::discriminator_update(const Inputs& inputs) {
+  accumulate(&BigBiGAN::discriminator_gradients, {&model_.d_store}, inputs, d_terms_);
   reduce(model_.d_store, norm_d_);
   increment(ctx_, d_updates_);
   update(model_.d_store, d_updates_, config_.optim.d_lr);
 }
 
-void TrainingStep::encoder_generator_update(const StepInputs& in, int64_t step) {
-  expect_gradients(model_.g_store);
-  if (model_.encoder) expect_gradients(model_.e_store);
-  eg_terms_.copy_from(model_.encoder_generator_gradients(ctx_, in));
-  if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(eg_terms_.view());
+void TrainingStep::encoder_generator_update(const Inputs& inputs, int64_t step) {
+  accumulate(&BigBiGAN::encoder_generator_gradients, {&model_.g_store, &model_.e_store}, inputs,
+             eg_terms_);
   reduce(model_.g_store, norm_g_);
   if (model_.encoder) reduce(model_.e_store, norm_e_);
   increment(ctx_, eg_updates_);
@@ -147,20 +176,17 @@ void TrainingStep::encoder_generator_update(const StepInputs& in, int64_t step) 
   if (model_.encoder) update(model_.e_store, eg_updates_, config_.optim.e_lr, decay);
 }
 
-void TrainingStep::discriminator_update(const ImageBatch& batch) {
-  discriminator_update(inputs(batch));
-}
-
-void TrainingStep::encoder_generator_update(const ImageBatch& batch, int64_t step) {
-  encoder_generator_update(inputs(batch), step);
-}
-
 void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,
                        const std::function<void()>& between) {
+  const int64_t parts = config_.train.micro_batches, count = std::ssize(batches);
+  check(count > parts && count % parts == 0, "step: {} batches in {} parts", count, parts);
+  const auto from = [&](int64_t first) {
+    return [&, first](int64_t j) { return inputs(batches[first + j]); };
+  };
   begin();
-  for (const ImageBatch& batch : batches.first(batches.size() - 1)) discriminator_update(batch);
+  for (int64_t i = 0; i < count - parts; i += parts) discriminator_update(from(i));
   between();
-  encoder_generator_update(batches.back(), step);
+  encoder_generator_update(from(count - parts), step);
 }
 
 StepReport TrainingStep::receive_report() {

@@ -1,5 +1,11 @@
 // One training step: d_steps discriminator updates, then one joint encoder-generator update, each
 // on fresh images and latents; then the moving averages. Paper section 3, BigGAN's schedule.
+//
+// Note [Micro-batches]: an update takes train.batch images, in train.micro_batches parts one after
+// another, whose gradients and loss terms add up; losses are divided by the whole batch. The sum is
+// that of one pass over all but for batch norm, which takes the statistics of each part (over all
+// ranks), and moves the stored ones with each. Spectral norm's u starts each part from where the
+// update began, so that all parts see the same weights and u moves once per update.
 #pragma once
 
 #include <array>
@@ -15,12 +21,12 @@
 
 namespace bigbigan {
 
-// This rank's part of one sub-step's batch.
+// This rank's images of one micro-batch.
 struct ImageBatch {
   Tensor pixels;             // u8 (N, Re, Re, C)
   Tensor flip;               // u8 (N), or empty
   Tensor first_sample;       // i64 (1): global index of row 0 in the whole run
-  int64_t global_batch = 0;  // images of all ranks
+  int64_t global_batch = 0;  // images of the update, over all micro-batches and ranks
 };
 ImageBatch image_batch(const Context& ctx, const Tensor& pixels, const Tensor& flip,
                        int64_t first_sample, int64_t global_batch);
@@ -44,13 +50,15 @@ class TrainingStep {
   void begin();
   // Fault injection: the next gradient is NaN.
   void poison_next_gradient() { poison_ = true; }
-  void discriminator_update(const ImageBatch& batch);
+  // The inputs of micro-batch `j` of an update, which are made when it is its turn.
+  using Inputs = std::function<StepInputs(int64_t j)>;
+  void discriminator_update(const Inputs& inputs);
   // Also the moving averages of G and E after step `step` (from 1); before train.ema_start they
   // equal the live weights.
-  void encoder_generator_update(const ImageBatch& batch, int64_t step);
+  void encoder_generator_update(const Inputs& inputs, int64_t step);
   [[nodiscard]] bool averages(int64_t step) const { return step >= config_.train.ema_start; }
-  // A whole step: an update of D for each batch but the last, then `between`, one of E and G with
-  // the last batch.
+  // A whole step: an update of D with each train.micro_batches of `batches` but the last, then
+  // `between`, and one of E and G with the last.
   void run(
       std::span<const ImageBatch> batches, int64_t step,
       const std::function<void()>& between = [] {});
@@ -65,19 +73,21 @@ class TrainingStep {
     return receive_report();
   }
 
-  // Latents and encoder noise of a batch, as the updates draw them.
-  [[nodiscard]] StepInputs inputs(const ImageBatch& batch) const;
-  void discriminator_update(const StepInputs& inputs);
-  void encoder_generator_update(const StepInputs& inputs, int64_t step);
-
   void set_updates(int64_t d, int64_t eg);
 
  private:
+  // Images as the networks read them, latents and encoder noise.
+  [[nodiscard]] StepInputs inputs(const ImageBatch& batch) const;
+  using Gradients = Tensor (BigBiGAN::*)(const Context&, const StepInputs&);
+  // The sums of the gradients, in the stores `written`, and of the loss terms over the
+  // micro-batches of an update.
+  void accumulate(Gradients gradients, std::initializer_list<ParamStore*> written,
+                  const Inputs& inputs, const Tensor& terms);
   [[nodiscard]] GradientReducer* reducer_of(const ParamStore& store);  // null for one rank
   // The next backward pass into `store` is the last one of an update: sums over ranks begin while
   // it runs.
   void expect_gradients(ParamStore& store);
-  // Waits for these sums, and flags gradients that are not finite in skip_.
+  // Waits for these sums, and flags gradients that are not finite in skip_, on all ranks alike.
   void reduce(ParamStore& store, const Tensor& squared_norm);
   // `decay`: of the store's averages, where it keeps any.
   void update(ParamStore& store, const Tensor& updates, double lr,

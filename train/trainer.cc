@@ -67,7 +67,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
       config_(config),
       device_(device),
       ranks_(ranks),
-      share_(ranks.share(config.train.batch)),
+      share_(ranks.share(config.train)),
       fault_(Fault::from_environment(ranks.rank())),
       ctx_{.exec = device_.exec(), .allocator = &device_.allocator()},
       model_(config.model) {
@@ -92,7 +92,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   Context step_ctx = ctx_;
   step_ctx.comm = ranks_.communicator();
   step_ctx.dtype = config_.train.dtype();
-  model_.allocate(step_ctx, true);
+  model_.allocate(step_ctx, true, config_.ranks.shard_optimizer ? step_ctx.comm : nullptr);
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();
@@ -150,7 +150,8 @@ void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) co
   Config mine = config_;
   Ranks::Facts facts;
   for (const ConfigField& field : config_fields(mine)) {
-    if (!may_differ_on_resume(field.key)) facts.emplace_back(field.key, value_text(field));
+    if (!may_differ_on_resume(field.key) || field.key == "ranks.shard_optimizer")
+      facts.emplace_back(field.key, value_text(field));
   }
   facts.emplace_back("the program",
                      hash_of_file(vfs_, std::filesystem::canonical("/proc/self/exe")));
@@ -177,16 +178,16 @@ void Trainer::start_from(const Vfs::Path& weights) {
   note(fmt::format("weights from {}", weights.string()));
 }
 
-ImageBatch Trainer::next_batch() {
+ImageBatch Trainer::next_micro_batch() {
   const auto start = monotonic_seconds();
-  const int64_t batch = config_.train.batch, first = state_.consumed_samples;
-  const LoadedBatch loaded = loader_->next(first + share_.first, share_.count, batch);
+  const int64_t images = share_.count * ranks_.size(), first = state_.consumed_samples;
+  const LoadedBatch loaded = loader_->next(first + share_.first, share_.count, images);
   data_wait_seconds_ += monotonic_seconds() - start;
   const auto [h, w, c] = train_data_->image();
-  state_.consumed_samples += batch;
+  state_.consumed_samples += images;
   return image_batch(ctx_, pixels_to_tensor(ctx_, {share_.count, h, w, c}, loaded.pixels),
                      pixels_to_tensor(ctx_, {share_.count}, loaded.flip), first + share_.first,
-                     batch);
+                     config_.train.batch);
 }
 
 void Trainer::launch_step(int64_t number) {
@@ -195,7 +196,9 @@ void Trainer::launch_step(int64_t number) {
   if (fault_.flips_bit(number)) flip_bit(model_.g_store.value);
   if (fault_.makes_nan(number)) step_->poison_next_gradient();
   std::vector<ImageBatch> batches;
-  for (int64_t i = 0; i <= config_.train.d_steps; ++i) batches.push_back(next_batch());
+  while (std::ssize(batches) < config_.train.micro_batches_per_step()) {
+    batches.push_back(next_micro_batch());
+  }
   if (captured_ != nullptr && !fault_.makes_nan(number)) {
     captured_->run(batches, number);
   } else {
@@ -272,12 +275,12 @@ void Trainer::draw_reals() {
 // compared. Batch statistics: the stored ones lag behind early in training.
 void Trainer::draw_grids() {
   const Ranks::InPhase phase(ranks_, Phase::kPictures);
+  const UseAverages averages(model_);
   if (ranks_.is_root()) draw_grids_here();
   ranks_.meet();
 }
 
 void Trainer::draw_grids_here() {
-  const UseAverages averages(model_);
   const Context ctx = inference_context(ctx_, BnMode::kBatch);
   const Tensor first = Tensor::zeros(ctx, {1}, DType::kI64);
   const RandomKey key{static_cast<uint64_t>(config_.train.seed), RandomStream::kSample};
@@ -298,9 +301,9 @@ void Trainer::save() {
   const Ranks::InPhase phase(ranks_, Phase::kCheckpoint);
   ranks_.compare_replicas(model_.stores(), state_.step);
   fault_.strike(state_.step, 3);
+  if (ranks_.is_root()) log_->sync();
+  save_training(vfs_, run_, model_, state_, ranks_.is_root());
   if (ranks_.is_root()) {
-    log_->sync();
-    save_training(vfs_, run_, model_, state_);
     log_->finish_line();
     announce("saved " + checkpoint_path(run_, state_.step).string());
   }

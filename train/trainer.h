@@ -59,7 +59,7 @@ class Trainer {
   [[nodiscard]] bool is_report_due() const;
   [[nodiscard]] bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
   void add_time();
-  ImageBatch next_batch();
+  ImageBatch next_micro_batch();
   void draw_grids();
   void draw_grids_here();
   void draw_reals();
@@ -72,7 +72,7 @@ class Trainer {
   Config config_;
   Device& device_;
   const Ranks& ranks_;
-  const Ranks::Share share_;  // of a batch
+  const Ranks::Share share_;  // of a micro-batch
   const Fault fault_;
   Context ctx_;  // of this rank alone
   BigBiGAN model_;

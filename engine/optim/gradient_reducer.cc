@@ -40,7 +40,7 @@ void GradientReducer::ready(int64_t entry) {
         store_.entries()[entry].name);
   is_ready_[entry] = true;
   Bucket& bucket = buckets_[bucket_of_[entry]];
-  if (--bucket.waits_for == 0) start(bucket);
+  if (--bucket.waits_for == 0 && !store_.is_sharded()) start(bucket);
 }
 
 void GradientReducer::start(Bucket& bucket) {
@@ -54,13 +54,23 @@ void GradientReducer::start(Bucket& bucket) {
   ctx_.comm->start_sum(part);
 }
 
+void GradientReducer::sum_part() {
+  const Tensor mine = store_.part(store_.grad);
+  if (!payload_) return ctx_.comm->reduce_scatter_sum(store_.grad, mine);
+  const Tensor rounded = store_.part(payload_);
+  ctx_.run([&](const auto& ex) { convert(ex, store_.grad, payload_); });
+  ctx_.comm->reduce_scatter_sum(payload_, rounded);
+  ctx_.run([&](const auto& ex) { convert(ex, rounded, mine); });
+}
+
 void GradientReducer::finish() {
   for (Bucket& bucket : buckets_) {
-    if (!bucket.is_started) start(bucket);
+    if (!bucket.is_started && !store_.is_sharded()) start(bucket);
     bucket.is_started = false;
     bucket.waits_for = bucket.entries;
   }
   is_ready_.assign(is_ready_.size(), false);
+  if (store_.is_sharded()) return sum_part();
   ctx_.comm->finish_sums();
   if (payload_) ctx_.run([&](const auto& ex) { convert(ex, payload_, store_.grad); });
 }

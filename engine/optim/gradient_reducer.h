@@ -7,7 +7,8 @@
 // array: a network declares its layers in the order of its forward pass, so the gradients of its
 // last layers are complete first. Which entries a bucket holds depends on the store alone, and when
 // it is complete on the recorded graph: all ranks start the same sums in the same order, those
-// without samples too.
+// without samples too. Gradients of a sharded store (Note [Sharded optimiser]) do not overlap: in
+// finish() each rank gets the sum of its part.
 #pragma once
 
 #include "engine/comm/communicator.h"
@@ -28,8 +29,8 @@ class GradientReducer {
   // ParamStore::on_gradient_ready. Throws Error{kInternal} for an entry that was complete before.
   void ready(int64_t entry);
   // Sums what is left: buckets with entries that had no part in the pass, whose gradients are what
-  // they were. For launches from here on, the store's gradient is the sum over ranks; and the next
-  // pass may begin.
+  // they were. For launches from here on, the store's gradient is the sum over ranks, or this
+  // rank's part of it is; and the next pass may begin.
   void finish();
 
  private:
@@ -40,6 +41,7 @@ class GradientReducer {
     bool is_started = false;
   };
   void start(Bucket& bucket);
+  void sum_part();
 
   Context ctx_;
   ParamStore& store_;

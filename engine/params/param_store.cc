@@ -13,7 +13,10 @@ namespace {
 
 constexpr int64_t kPadElems = 16;  // 64 bytes of f32
 
-int64_t padded(int64_t elems) { return (elems + kPadElems - 1) / kPadElems * kPadElems; }
+int64_t padded(int64_t elems, int64_t parts = 1) {
+  const int64_t unit = kPadElems * parts;
+  return (elems + unit - 1) / unit * unit;
+}
 
 void write_doubles(const Tensor& target, std::span<const double> values) {
   dispatch_real("initialize", target.dtype(), [&]<class T>(TypeTag<T>) {
@@ -62,11 +65,14 @@ Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind k
   return {this, static_cast<int>(buffer_entries_.size()) - 1};
 }
 
-void ParamStore::allocate(const Context& ctx, bool training) {
+void ParamStore::allocate(const Context& ctx, bool training, Communicator* shards) {
   const auto flat = [&](int64_t elems, MemoryTag tag) {
     return Tensor::zeros(ctx, {elems}, master_dtype(ctx.dtype), tag);
   };
   ctx_ = ctx.with_tape(nullptr);
+  shards_ = shards;
+  const int64_t parts = shards == nullptr ? 1 : shards->size();
+  elems_ = padded(elems_, parts);
   if (ctx.dtype == DType::kBF16) {
     packed = Tensor::zeros(ctx, {elems_}, DType::kBF16, MemoryTag::kParameters);
   }
@@ -75,9 +81,9 @@ void ParamStore::allocate(const Context& ctx, bool training) {
   directions = flat(directions_elems_, MemoryTag::kBuffers);
   if (!training) return;
   grad = flat(elems_, MemoryTag::kGradients);
-  adam_m = flat(elems_, MemoryTag::kOptimizer);
-  adam_v = flat(elems_, MemoryTag::kOptimizer);
-  ema = flat(elems_, MemoryTag::kOptimizer);
+  adam_m = flat(elems_ / parts, MemoryTag::kOptimizer);
+  adam_v = flat(elems_ / parts, MemoryTag::kOptimizer);
+  ema = flat(elems_ / parts, MemoryTag::kOptimizer);
   ema_statistics = flat(statistics_elems_, MemoryTag::kBuffers);
 }
 
@@ -105,8 +111,33 @@ void ParamStore::pack() {
 }
 
 void ParamStore::reset_ema() {
-  ema.copy_from(value);
+  ema.copy_from(part(value));
   ema_statistics.copy_from(statistics);
+}
+
+Tensor ParamStore::part(const Tensor& whole) const {
+  if (shards_ == nullptr) return whole;
+  const int64_t elems = whole.elems() / shards_->size();
+  return whole.slice(shards_->rank() * elems, (shards_->rank() + 1) * elems);
+}
+
+void ParamStore::gather_values() {
+  if (shards_ == nullptr) return;
+  shards_->all_gather(part(value), value);
+  pack();
+}
+
+Tensor ParamStore::gather(const Tensor& flat) {
+  if (flat.elems() == elems_) return flat;
+  part(grad).copy_from(flat);
+  shards_->all_gather(part(grad), grad);
+  return grad;
+}
+
+void ParamStore::scatter(const Tensor& whole, const Tensor& flat) {
+  if (flat.elems() == elems_) return;
+  flat.copy_from(part(whole));
+  grad.clear();  // of parameters that no loss reaches it stays as it is
 }
 
 int64_t ParamStore::parameter_count() const { return parameter_count(""); }
@@ -132,20 +163,21 @@ Tensor ParamStore::of(const BufferEntry& entry, bool averaged) const {
 
 Var ParamStore::var(const Context& ctx, int index, DType dtype) {
   const Entry& e = entries_[index];
-  const Tensor& master = use_ema ? ema : value;
-  const Tensor& flat = dtype == master.dtype() || use_ema ? master : packed;
+  const bool averaged(averages_);
+  const Tensor& master = averaged ? averages_ : value;
+  const Tensor& flat = dtype == master.dtype() || averaged ? master : packed;
   check(flat && flat.dtype() == dtype, "{}: {} asked for in {}", name_,
-        use_ema ? "a moving average" : "a parameter", name_of(dtype));
+        averaged ? "a moving average" : "a parameter", name_of(dtype));
   const Tensor current = of(flat, e);
   if (e.frozen || ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
-  check(static_cast<bool>(grad) && !use_ema, "{}: allocated without gradients", name_);
+  check(static_cast<bool>(grad) && !averaged, "{}: allocated without gradients", name_);
   std::function<void()> on_ready;
   if (on_gradient_ready) on_ready = [this, index] { on_gradient_ready(index); };
   return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, std::move(on_ready));
 }
 
 Tensor ParamStore::buffer(const Context&, int index) const {
-  return of(buffer_entries_[index], use_ema);
+  return of(buffer_entries_[index], static_cast<bool>(averages_));
 }
 
 void krsc_to_oihw(const Shape& shape, const void* krsc, void* oihw, size_t element_bytes) {

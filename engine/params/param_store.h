@@ -8,8 +8,10 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "engine/comm/communicator.h"
 #include "engine/core/tape.h"
 
 namespace bigbigan {
@@ -57,6 +59,14 @@ struct Buffer {
 // gradient. What computes with weights before they meet an activation, spectral norm and folding,
 // reads the masters and rounds its result once. The moving averages have no bf16 copy: pictures and
 // features are computed in f32.
+//
+// Note [Sharded optimiser]: where a store is allocated with N `shards`, each of those ranks holds
+// only its part, one N-th, of Adam's moments and of the moving averages: 12 / N bytes per weight in
+// the place of 12. An update sums each part of the gradient on its rank, which changes that part of
+// the weights; then all ranks gather the weights. Both together send what summing the gradient on
+// all ranks does. Weights, gradients and buffers stay whole everywhere. What needs a sharded array
+// whole, checkpoints and pictures, borrows `grad` for it, which nobody reads between two steps.
+// ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
 class ParamStore {
  public:
   struct Entry {
@@ -87,8 +97,8 @@ class ParamStore {
   void freeze(const Param& param) { entries_.at(param.index).frozen = true; }
 
   // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and
-  // moving averages.
-  void allocate(const Context& ctx, bool training);
+  // moving averages, of which `shards`, where given, hold one part each.
+  void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
   // Initial values by name and seed: the same whatever the order of declaration or the number of
   // ranks.
   void initialize(uint64_t seed);
@@ -101,7 +111,8 @@ class ParamStore {
   // Number of parameters whose name starts with `prefix`.
   [[nodiscard]] int64_t parameter_count(std::string_view prefix) const;
 
-  // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated.
+  // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated. Of
+  // adam_m, adam_v and ema, this rank's part.
   Tensor value, grad, adam_m, adam_v, ema;
   Tensor packed;  // `value` in bf16, where the context that allocated it has bf16 activations
   Tensor statistics, ema_statistics;  // buffers of kind kStatistics
@@ -120,10 +131,22 @@ class ParamStore {
   Tensor buffer(const Context& ctx, int index) const;
   // Starts the moving averages anew from the live weights and statistics.
   void reset_ema();
+
+  // Note [Sharded optimiser]; a store that is not sharded is its one part.
+  [[nodiscard]] bool is_sharded() const { return shards_ != nullptr; }
+  // This rank's part of a whole array.
+  [[nodiscard]] Tensor part(const Tensor& whole) const;
+  // Called by all ranks, when each has changed its part of `value`: all get all. Forms `packed`.
+  void gather_values();
+  // Called by all ranks: a flat array whole, until scatter() puts this rank's part of it back.
+  [[nodiscard]] Tensor gather(const Tensor& flat);
+  void scatter(const Tensor& whole, const Tensor& flat);
+  // Called by all ranks: from here to there, forward passes read the moving averages instead of the
+  // live weights and statistics.
+  void begin_averages() { averages_ = gather(ema); }
+  void end_averages() { scatter(std::exchange(averages_, Tensor()), ema); }
   [[nodiscard]] const Entry& entry(int index) const { return entries_[index]; }
 
-  // Forward passes read the moving averages instead of the live weights and statistics.
-  bool use_ema = false;
   // Backward passes add to the gradients already there (micro-batches) instead of overwriting them.
   bool accumulate_gradients = false;
   // Set before a forward pass, it is called by that pass's backward pass with the number of an
@@ -133,6 +156,8 @@ class ParamStore {
  private:
   std::string name_;
   Context ctx_;  // of allocate()
+  Communicator* shards_ = nullptr;
+  Tensor averages_;  // whole, where forward passes read them
   std::vector<Entry> entries_;
   std::vector<BufferEntry> buffer_entries_;
   int64_t elems_ = 0;

@@ -48,7 +48,7 @@ void SyntheticTraining::replay() {
 
 std::vector<ImageBatch> SyntheticTraining::batches(const Tensor& pixels) const {
   std::vector<ImageBatch> list;
-  for (int64_t i = 0; i <= config_.train.d_steps; ++i) {
+  for (int64_t i = 0; i < config_.train.micro_batches_per_step(); ++i) {
     list.push_back(image_batch(ctx_, pixels, Tensor(), 0, config_.train.batch));
   }
   return list;
@@ -56,7 +56,7 @@ std::vector<ImageBatch> SyntheticTraining::batches(const Tensor& pixels) const {
 
 Tensor SyntheticTraining::noise() const {
   const int64_t r = model_.arch.encoder_resolution;
-  const Shape shape{config_.train.batch, r, r, config_.model.image_channels};
+  const Shape shape{config_.train.images_at_a_time(1), r, r, config_.model.image_channels};
   std::vector<uint8_t> pixels(shape.elems());
   for (size_t i = 0; i < pixels.size(); ++i) {
     pixels[i] = static_cast<uint8_t>(philox(0, RandomStream::kSample, i, 0).word[0]);

@@ -18,8 +18,8 @@ std::vector<ParamStore*> BigBiGAN::stores() {
   return all;
 }
 
-void BigBiGAN::allocate(const Context& ctx, bool training) {
-  for (ParamStore* store : stores()) store->allocate(ctx, training);
+void BigBiGAN::allocate(const Context& ctx, bool training, Communicator* shards) {
+  for (ParamStore* store : stores()) store->allocate(ctx, training, shards);
 }
 
 void BigBiGAN::initialize(uint64_t seed) {

@@ -25,8 +25,8 @@ class BigBiGAN {
   // Declares all parameters. Throws Error{kConfig} where the configuration does not fit.
   explicit BigBiGAN(const ModelConfig& config);
 
-  // Allocates the stores; `training` adds gradients, optimiser state and moving averages.
-  void allocate(const Context& ctx, bool training);
+  // Allocates the stores, see ParamStore::allocate.
+  void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
   void initialize(uint64_t seed);
 
   // Note [Two updates]: the discriminator update differentiates L_D with respect to D only: G and E

@@ -29,10 +29,17 @@ Tensor reconstruct(const BigBiGAN& model, const Context& ctx, const Tensor& x) {
 }
 
 UseAverages::UseAverages(BigBiGAN& model) : model_(model) {
-  model_.g_store.use_ema = model_.e_store.use_ema = true;
+  model_.g_store.begin_averages();
+  if (model_.encoder) model_.e_store.begin_averages();
 }
 
-UseAverages::~UseAverages() { model_.g_store.use_ema = model_.e_store.use_ema = false; }
+UseAverages::~UseAverages() {
+  try {
+    model_.g_store.end_averages();
+    if (model_.encoder) model_.e_store.end_averages();
+  } catch (const Error&) {  // a device that has failed: whoever uses it next is told so
+  }
+}
 
 Image picture_of(const Context& ctx, const Tensor& images, int64_t columns) {
   constexpr int64_t kReadableWidth = 64;

@@ -25,7 +25,7 @@ Tensor generate(const BigBiGAN& model, const Context& ctx, const Tensor& z);
 Tensor reconstruct(const BigBiGAN& model, const Context& ctx, const Tensor& x);
 
 // The same with the moving averages of G and E, for a model that trains; live weights are back on
-// destruction.
+// destruction. Called by all ranks where the model is sharded.
 class UseAverages {
  public:
   explicit UseAverages(BigBiGAN& model);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "kernels/common/dispatch.h"
@@ -18,36 +19,52 @@ struct Item {
   bool convolution = false;
 };
 
-void add_parameters(ParamStore& store, const Tensor& flat, const std::string& suffix,
-                    std::vector<Item>& items) {
-  check(static_cast<bool>(flat), "{}: not allocated for this set of weights", store.name());
-  for (const auto& entry : store.entries()) {
-    items.push_back({entry.name + suffix, store.of(flat, entry), file_shape(entry),
-                     entry.layout == ParamLayout::kConvolution});
-  }
-}
+// A flat array of a store, and its live or averaged buffers where they are part of the set.
+struct Group {
+  ParamStore* store = nullptr;
+  Tensor flat;
+  std::string suffix;  // of names
+  std::optional<bool> averaged_buffers;
+};
 
-// Weights and buffers of a store: the live ones, or the moving averages.
-void add_store(ParamStore& store, bool averaged, std::vector<Item>& items) {
-  add_parameters(store, averaged ? store.ema : store.value, "", items);
-  for (const auto& entry : store.buffer_entries()) {
-    items.push_back({entry.name, store.of(entry, averaged), entry.shape, false});
-  }
-}
-
-std::vector<Item> items_of(BigBiGAN& model, WeightSet set) {
-  std::vector<Item> items;
+std::vector<Group> groups_of(BigBiGAN& model, WeightSet set) {
+  std::vector<Group> groups;
   for (ParamStore* store : model.stores()) {
     if (set == WeightSet::kAdam) {
-      add_parameters(*store, store->adam_m, ".m", items);
-      add_parameters(*store, store->adam_v, ".v", items);
+      groups.push_back({store, store->adam_m, ".m", {}});
+      groups.push_back({store, store->adam_v, ".v", {}});
       continue;
     }
     const bool averaged = set == WeightSet::kEma;
     if (averaged && store == &model.d_store) continue;  // D has no moving average
-    add_store(*store, averaged, items);
+    groups.push_back({store, averaged ? store->ema : store->value, "", averaged});
+  }
+  return groups;
+}
+
+// `flat`: the group's array, or another for the names and shapes alone.
+std::vector<Item> items_of(const Group& group, const Tensor& flat) {
+  const ParamStore& store = *group.store;
+  std::vector<Item> items;
+  for (const auto& entry : store.entries()) {
+    items.push_back({entry.name + group.suffix, store.of(flat, entry), file_shape(entry),
+                     entry.layout == ParamLayout::kConvolution});
+  }
+  if (!group.averaged_buffers) return items;
+  for (const auto& entry : store.buffer_entries()) {
+    items.push_back({entry.name, store.of(entry, *group.averaged_buffers), entry.shape, false});
   }
   return items;
+}
+
+// Calls body(item) for each item of the group, whose array is whole meanwhile.
+template <class Body>
+void for_each_item(const Group& group, const Body& body) {
+  check(static_cast<bool>(group.flat), "{}: not allocated for this set of weights",
+        group.store->name());
+  const Tensor whole = group.store->gather(group.flat);
+  for (const Item& item : items_of(group, whole)) body(item);
+  group.store->scatter(whole, group.flat);
 }
 
 // Bytes of a file tensor into the item's memory, through f32 <-> f64 where needed.
@@ -72,9 +89,10 @@ void store_item(const Item& item, DType file_dtype, const std::vector<std::byte>
 
 }  // namespace
 
-ExportedWeights export_weights(BigBiGAN& model, WeightSet set) {
+ExportedWeights export_weights(BigBiGAN& model, WeightSet set, bool is_wanted) {
   ExportedWeights out;
-  for (const Item& item : items_of(model, set)) {
+  const auto add = [&](const Item& item) {
+    if (!is_wanted) return;
     const View view = item.tensor.view();
     std::vector<std::byte>& bytes = out.storage.emplace_back(view.bytes());
     item.tensor.read(bytes.data());
@@ -84,16 +102,22 @@ ExportedWeights export_weights(BigBiGAN& model, WeightSet set) {
     }
     const auto dims = item.file_shape.dims();
     out.tensors.push_back({item.name, view.dtype, {dims.begin(), dims.end()}, bytes.data()});
-  }
+  };
+  for (const Group& group : groups_of(model, set)) for_each_item(group, add);
   return out;
 }
 
 namespace {
 
-void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool allow_extra) {
+void check_names_and_shapes(const std::vector<Group>& groups, const SafetensorsFile& file,
+                            bool allow_extra) {
   const auto names = file.names();
   std::set<std::string> unused(names.begin(), names.end());
   std::string problems;
+  std::vector<Item> items;
+  for (const Group& group : groups) {
+    for (Item& item : items_of(group, group.store->value)) items.push_back(std::move(item));
+  }
   for (const Item& item : items) {
     if (unused.erase(item.name) == 0) {
       problems += fmt::format("\n  {}: missing", item.name);
@@ -114,28 +138,32 @@ void import_items(const std::vector<Item>& items, SafetensorsFile& file, bool al
   if (!problems.empty()) {
     fail(ExitCode::kConfig, "weights do not fit the model configuration:{}", problems);
   }
-  for (const Item& item : items) {
-    const TensorInfo& info = file.info(item.name);
-    std::vector<std::byte> bytes(info.shape.elems() * size_of(info.dtype));
-    file.read(item.name, bytes);
-    store_item(item, info.dtype, bytes);
+}
+
+void import_groups(const std::vector<Group>& groups, SafetensorsFile& file, bool allow_extra) {
+  check_names_and_shapes(groups, file, allow_extra);
+  for (const Group& group : groups) {
+    for_each_item(group, [&](const Item& item) {
+      const TensorInfo& info = file.info(item.name);
+      std::vector<std::byte> bytes(info.shape.elems() * size_of(info.dtype));
+      file.read(item.name, bytes);
+      store_item(item, info.dtype, bytes);
+    });
   }
 }
 
 }  // namespace
 
 void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra) {
-  import_items(items_of(model, set), file, allow_extra);
+  import_groups(groups_of(model, set), file, allow_extra);
   if (set != WeightSet::kLive) return;
   for (ParamStore* store : model.stores()) store->pack();
 }
 
 void import_averages(BigBiGAN& model, SafetensorsFile& file) {
-  std::vector<Item> items;
-  for (ParamStore* store : model.stores()) {
-    if (store != &model.d_store) add_store(*store, false, items);
-  }
-  import_items(items, file, false);
+  std::vector<Group> groups = groups_of(model, WeightSet::kLive);
+  groups.pop_back();  // D has no moving average
+  import_groups(groups, file, false);
   for (ParamStore* store : model.stores()) store->pack();
 }
 

@@ -18,7 +18,9 @@ struct ExportedWeights {
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<std::byte>> storage;
 };
-ExportedWeights export_weights(BigBiGAN& model, WeightSet set);
+// Called by all ranks where the model is sharded (Note [Sharded optimiser]); on those where it is
+// not wanted, nothing is copied.
+ExportedWeights export_weights(BigBiGAN& model, WeightSet set, bool is_wanted = true);
 
 // Fills `set` from a file, converting f32 <-> f64. Throws Error{kConfig} listing names that are
 // missing or of another shape (the file belongs to another configuration); names the model does not

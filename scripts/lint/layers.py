@@ -14,7 +14,7 @@ ENGINE = {
     "util": set(),
     "core": {"util"},
     "comm": {"util", "core"},
-    "params": {"util", "core"},
+    "params": {"util", "core", "comm"},
     "io": {"util", "core"},
     "data": {"util", "core", "io"},
     "world": {"util", "core", "comm", "io"},

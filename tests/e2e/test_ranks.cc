@@ -94,6 +94,35 @@ TEST_CASE("ranks: 1, 2 and 4 processes train alike, and the same number twice bi
   }
 }
 
+TEST_CASE("ranks: with micro-batches too, and each rank's memory is planned") {
+  const TinyTraining tiny;
+  const Words halves = {"train.micro_batches=2", "train.steps=1"};
+  tiny.train_well("one", halves);
+  REQUIRE(train(tiny, 2, "two", halves).code == 0);
+  CHECK(distance(losses(tiny, "two"), losses(tiny, "one")) < 1e-5);
+  const ProcessResult plan = train(tiny, 2, "plan", halves + Words{"--dry-run"});
+  INFO(plan.err);
+  REQUIRE(plan.code == 0);
+  CHECK(count(plan.out, "Memory plan for train.batch = 8, each of 2 ranks: ") == 1);
+}
+
+TEST_CASE("ranks: a sharded optimiser gives the same bits, and resumes as any other") {
+  const TinyTraining tiny;
+  const Words pictures = {"sample.every_steps=4"};
+  const Words sharded = pictures + Words{"ranks.shard_optimizer=true"};
+  REQUIRE(train(tiny, 2, "whole", pictures).code == 0);
+  REQUIRE(train(tiny, 2, "run", sharded + Words{"train.steps=2"}).code == 0);
+  REQUIRE(train(tiny, 2, "run", pictures + Words{"train.steps=5"}).code == 0);
+  const ProcessResult result = train(tiny, 2, "run", sharded);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  REQUIRE(resumed_from(result) == 5);
+  CHECK(tiny.history("run") == tiny.history("whole"));
+  for (const char* picture : {"fakes-00000008.png", "recon-00000008.png"}) {
+    CHECK(read_raw(tiny / "run" / picture) == read_raw(tiny / "whole" / picture));
+  }
+}
+
 TEST_CASE("ranks: a run that is stopped goes on bit for bit, and with fewer ranks") {
   const TinyTraining tiny;
   REQUIRE(train(tiny, 2, "reference").code == 0);
@@ -213,7 +242,8 @@ TEST_CASE("ranks: launches that cannot work are refused with 78") {
     INFO(result.err);
     CHECK(result.code == 78);
     CHECK_THAT(result.err,
-               Catch::Contains("train.batch 8 does not divide among 3 ranks: give 6 or 9"));
+               Catch::Contains("train.batch 8 does not divide by train.micro_batches 1 x 3 ranks: "
+                               "give 6 or 9"));
     CHECK(count(result.err, "does not divide") == 1);
   }
   SECTION("another launcher's processes") {

@@ -85,15 +85,16 @@ TEST_CASE("resume: stopped after any step, with any number of threads") {
   }
 }
 
-TEST_CASE("resume: in bf16 too, and not in another precision") {
+TEST_CASE("resume: in bf16 and with micro-batches too, and not with others") {
+  const std::string key = GENERATE("train.precision", "train.micro_batches");
   const TinyTraining tiny;
-  const std::vector<std::string> bf16 = {"train.precision=bf16"};
-  tiny.train_well("reference", bf16);
-  tiny.train_well("run", {"train.precision=bf16", "train.steps=3"});
+  const std::string setting = key + (key == "train.precision" ? "=bf16" : "=2");
+  tiny.train_well("reference", {setting});
+  tiny.train_well("run", {setting, "train.steps=3"});
   const ProcessResult other = tiny.train("run");
   REQUIRE(other.code == 78);
-  REQUIRE_THAT(other.err, Catch::Contains("train.precision"));
-  tiny.train_well("run", bf16);
+  REQUIRE_THAT(other.err, Catch::Contains(key));
+  tiny.train_well("run", {setting});
   require_same_end(tiny, "run");
 }
 

@@ -44,6 +44,32 @@ void check_sum(int ranks) {
   CHECK(equal == ranks);
 }
 
+// Each rank's part of the sum, in a place of its own or in the values'; then all parts, gathered in
+// place.
+template <class T>
+void check_parts_of_sum(int ranks, bool in_place) {
+  const int64_t part = 37, elems = part * ranks;
+  std::vector<T> expected(elems, T(0));
+  for (int r = 0; r < ranks; ++r) {
+    const std::vector<T> values = values_of<T>(r, elems);
+    for (int64_t i = 0; i < elems; ++i) expected[i] += values[i];
+  }
+  std::atomic<int> equal = 0, gathered = 0;
+  run_thread_ranks(ranks, [&](Communicator& comm) {
+    std::vector<T> values = values_of<T>(comm.rank(), elems), apart(part);
+    const View here{values.data() + comm.rank() * part, {part}, dtype_of<T>()};
+    const View mine = in_place ? here : view_of(apart);
+    comm.reduce_scatter_sum(view_of(values), mine);
+    const T* sums = expected.data() + comm.rank() * part;
+    if (std::memcmp(mine.data, sums, part * sizeof(T)) == 0) ++equal;
+    if (!in_place) std::copy(apart.begin(), apart.end(), here.as<T>());
+    comm.all_gather(here, view_of(values));
+    if (values == expected) ++gathered;
+  });
+  CHECK(equal == ranks);
+  CHECK(gathered == ranks);
+}
+
 ExitCode code_of(const std::function<void()>& body) {
   try {
     body();
@@ -61,6 +87,16 @@ TEST_CASE("ranks: sums are formed in rank order, the same bits everywhere") {
     check_sum<double>(ranks);
     check_sum<int32_t>(ranks);
     check_sum<int64_t>(ranks);
+  }
+}
+
+TEST_CASE("ranks: parts of a sum, and all parts gathered in place") {
+  for (const int ranks : {2, 3, 4}) {
+    for (const bool in_place : {false, true}) {
+      check_parts_of_sum<float>(ranks, in_place);
+      check_parts_of_sum<double>(ranks, in_place);
+      check_parts_of_sum<int32_t>(ranks, in_place);
+    }
   }
 }
 
@@ -142,6 +178,10 @@ TEST_CASE("ranks: collectives that do not match are an error, not a wait or a wi
     CHECK(world([](Communicator& c, auto& v) { c.broadcast(view_of(v), 1); }) ==
           ExitCode::kInternal);
     CHECK(world([](Communicator& c, auto& v) {
+            std::vector<float> part(v.size() / 2);
+            c.reduce_scatter_sum(view_of(v), view_of(part));
+          }) == ExitCode::kInternal);
+    CHECK(world([](Communicator& c, auto& v) {
             std::vector<float> received(2 * v.size());
             c.all_gather(view_of(v), view_of(received));
           }) == ExitCode::kInternal);
@@ -166,4 +206,8 @@ TEST_CASE("ranks: a world of none is refused, a rank alone copies") {
   CHECK(received == std::vector<float>{1, 2});
   std::vector<float> small(1);
   CHECK_THROWS_AS(self.all_gather(view_of(values), view_of(small)), Error);
+  values = {3, 4};
+  self.reduce_scatter_sum(view_of(values), view_of(received));
+  CHECK(received == std::vector<float>{3, 4});
+  CHECK_THROWS_AS(self.reduce_scatter_sum(view_of(values), view_of(small)), Error);
 }

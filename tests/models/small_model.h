@@ -50,11 +50,12 @@ inline std::vector<double> noise(uint64_t seed, int64_t elems, double scale) {
 }
 
 struct SmallModel {
-  explicit SmallModel(const ModelConfig& config, DType dtype = DType::kF64, int threads = 1)
+  explicit SmallModel(const ModelConfig& config, DType dtype = DType::kF64, int threads = 1,
+                      Communicator* shards = nullptr)
       : pool(threads),
         ctx{.exec = CpuExec{&pool}, .allocator = &allocator, .dtype = dtype},
         model(config) {
-    model.allocate(ctx, true);
+    model.allocate(ctx, true, shards);
     model.initialize(5);
     // Zeros among the initial values (biases, the attention's gamma) would hide gradients.
     uint64_t seed = 77;

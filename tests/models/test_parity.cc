@@ -202,9 +202,9 @@ TEST_CASE("parity: three training steps") {
     for (int64_t i = 1; i <= kSteps; ++i) {
       step.begin();
       for (int64_t d = 0; d < golden.config.train.d_steps; ++d) {
-        step.discriminator_update(own.inputs(golden, sub_step++));
+        step.discriminator_update([&](int64_t) { return own.inputs(golden, sub_step++); });
       }
-      step.encoder_generator_update(own.inputs(golden, sub_step++), i);
+      step.encoder_generator_update([&](int64_t) { return own.inputs(golden, sub_step++); }, i);
       REQUIRE_FALSE(step.report().skipped);
     }
     for (const ParamStore* store : own.model.stores()) {

@@ -68,7 +68,7 @@ TEST_CASE("bf16: a store keeps f32 masters, and a copy that follows them") {
     REQUIRE(packed[i] == static_cast<double>(bf16(static_cast<float>(values[i]))));
   }
   // The moving averages have no bf16 copy.
-  store.use_ema = true;
+  store.begin_averages();
   CHECK_THROWS_AS(store.var(small.ctx, 0, DType::kBF16), Error);
   CHECK(store.var(small.ctx, 0, DType::kF32).dtype() == DType::kF32);
 }

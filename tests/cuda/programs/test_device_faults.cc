@@ -64,18 +64,27 @@ TEST_CASE("device memory: too little, for every part of a run") {
   sweep("EMU_MEMORY", 1000, 1'100'000, "out of memory: ", kPoints / 2);
 }
 
-TEST_CASE("device memory: the batch proposed fits, and one more image does not") {
+TEST_CASE("device memory: what is proposed fits, and a little more does not") {
   const DeviceRun run;
   const std::vector<std::string> memory = {"EMU_MEMORY=2500000"};
   const ProcessResult refused = run.train("refused", memory, {"train.batch=32"});
-  require_one_line(refused, "train.batch=");
-  const int64_t batch = std::stoll(refused.err.substr(refused.err.find("train.batch=") + 12));
-  INFO(refused.err);
-  REQUIRE(batch > 1);
-  const auto code_with = [&](int64_t images) {
-    const std::string setting = fmt::format("train.batch={}", images);
-    return run.train(setting, memory, {setting, "train.steps=3"}).code;
+  const auto proposed = [&](const std::string& key) {
+    require_one_line(refused, key + "=");
+    return std::stoll(refused.err.substr(refused.err.find(key + "=") + key.size() + 1));
   };
-  CHECK(code_with(batch) == 0);
-  CHECK(code_with(batch + 1) == 71);
+  const int64_t parts = proposed("train.micro_batches"), batch = proposed("train.batch");
+  INFO(refused.err);
+  REQUIRE(parts > 1);
+  REQUIRE(batch > 1);
+  const auto code_with = [&](int64_t images, int64_t micro_batches) {
+    return run
+        .train(fmt::format("{}-{}", images, micro_batches), memory,
+               {fmt::format("train.batch={}", images),
+                fmt::format("train.micro_batches={}", micro_batches), "train.steps=3"})
+        .code;
+  };
+  CHECK(code_with(batch, 1) == 0);
+  CHECK(code_with(batch + 1, 1) == 71);
+  CHECK(code_with(32, parts) == 0);
+  CHECK(code_with(32, parts / 2) == 71);
 }

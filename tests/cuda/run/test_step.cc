@@ -23,6 +23,7 @@ Config step_config(const std::string& precision = "f32") {
   c.train.precision = precision;
   c.model = attention_config();
   c.train.batch = 3;
+  c.train.d_steps = 1;
   c.train.ema_start = kAveragesFrom;
   return c;
 }
@@ -47,7 +48,13 @@ struct Run {
     return step->report();
   }
 
-  std::vector<ImageBatch> next_batches() { return {next_batch(), next_batch()}; }
+  std::vector<ImageBatch> next_batches() {
+    std::vector<ImageBatch> batches;
+    while (std::ssize(batches) < config.train.micro_batches_per_step()) {
+      batches.push_back(next_micro_batch());
+    }
+    return batches;
+  }
 
   Config config;
   Context ctx, batch_ctx;
@@ -55,14 +62,15 @@ struct Run {
   std::optional<TrainingStep> step;
 
  private:
-  ImageBatch next_batch() {
-    const Shape shape{config.train.batch, 32, 32, config.model.image_channels};
+  ImageBatch next_micro_batch() {
+    const int64_t images = config.train.images_at_a_time(1);
+    const Shape shape{images, 32, 32, config.model.image_channels};
     std::vector<uint8_t> pixels(shape.elems());
     for (size_t i = 0; i < pixels.size(); ++i) {
       pixels[i] = static_cast<uint8_t>(
           philox(9, RandomStream::kSample, consumed * pixels.size() + i, 0).word[0]);
     }
-    const int64_t first = consumed * config.train.batch;
+    const int64_t first = consumed * images;
     ++consumed;
     return image_batch(batch_ctx, Tensor::from_host(batch_ctx, shape, DType::kU8, pixels.data()),
                        Tensor(), first, config.train.batch);
@@ -216,6 +224,14 @@ TEST_CASE("CUDA step: recorded with the buckets in which gradients travel as bf1
   config.ranks.bucket_mib = 1.0 / 1024;
   config.ranks.gradient_dtype = "bf16";
   check_recorded(config, 3, &alone);
+}
+
+TEST_CASE("CUDA step: micro-batches recorded once and replayed") {
+  Config config = step_config();
+  config.train.batch = 4;
+  config.train.micro_batches = 2;
+  config.train.ema_start = 2;
+  check_recorded(config, 3);
 }
 
 TEST_CASE("CUDA step: reports read one step late are those read at once") {
