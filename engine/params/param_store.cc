@@ -131,6 +131,11 @@ Tensor ParamStore::gather(const Tensor& flat) {
   if (flat.elems() == elems_) return flat;
   part(grad).copy_from(flat);
   shards_->all_gather(part(grad), grad);
+  // Between GPUs this is only enqueued. All wait until it is done: on the host, where a rank that
+  // does not come is named, and then each for its device.
+  shards_->barrier();
+  std::vector<std::byte> one(size_of(grad.dtype()));
+  grad.slice(0, 1).read(one.data());
   return grad;
 }
 

@@ -2,6 +2,7 @@
 // watchdog, recorded steps, reports, comparisons of weights, a checkpoint.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <tuple>
 
 #include "engine/io/jsonl.h"
 #include "engine/io/npy.h"
@@ -15,7 +16,8 @@ using namespace bigbigan;
 
 namespace {
 
-Config tiny_config(const ScratchFolder& folder) {
+// A run whose optimiser is sharded also draws pictures: both gather arrays between GPUs.
+Config tiny_config(const ScratchFolder& folder, bool shard) {
   Config c;
   c.model.resolution = 32;
   c.model.image_channels = 1;
@@ -33,14 +35,16 @@ Config tiny_config(const ScratchFolder& folder) {
   c.train.d_steps = 1;
   c.train.ema_start = 1;
   c.log.every_steps = 1;
-  c.sample.every_steps = 0;
+  c.sample.every_steps = shard ? 2 : 0;
+  c.sample.images = 2;
+  c.ranks.shard_optimizer = shard;
   c.ranks.compare_every_steps = 2;
   return c;
 }
 
-ExitCode train(World& world, const ScratchFolder& folder, const Vfs::Path& run) {
+ExitCode train(World& world, const ScratchFolder& folder, const Vfs::Path& run, bool shard) {
   PosixVfs vfs;
-  const Config config = tiny_config(folder);
+  const Config config = tiny_config(folder, shard);
   Device device(device_of_rank(world, "cuda"), 1);
   const Ranks ranks(world, vfs, run, config.ranks, [&](Communicator& bootstrap) {
     return make_nccl_communicator(bootstrap, device.exec(), 60);
@@ -69,18 +73,23 @@ TEST_CASE("GPU ranks: a run of two is the run of one, up to rounding") {
   PosixVfs vfs;
   write_npy(vfs, folder / "images.npy", DType::kU8, std::array<int64_t, 3>{24, 32, 32},
             std::as_bytes(std::span(pixels)));
-  for (const int n : {1, 2}) {
-    const Vfs::Path run = folder / std::to_string(n);
+  for (const auto& [name, n, shard] :
+       {std::tuple("1", 1, false), std::tuple("2", 2, false), std::tuple("sharded", 2, true)}) {
+    const Vfs::Path run = folder / name;
     std::filesystem::create_directories(run);
-    run_thread_ranks(n, [&](Communicator& comm) {
+    run_thread_ranks(n, [&, shard = shard](Communicator& comm) {
       ThreadWorld world(comm);
-      check(train(world, folder, run) == ExitCode::kOk, "the run did not end");
+      check(train(world, folder, run, shard) == ExitCode::kOk, "the run did not end");
     });
     CHECK(std::filesystem::exists(run / "step-00000002/MANIFEST"));
   }
-  const std::vector<double> one = losses(folder / "1"), two = losses(folder / "2");
+  const std::vector<double> one = losses(folder / "1"), two = losses(folder / "2"),
+                            sharded = losses(folder / "sharded");
   REQUIRE(one.size() == 4);
   REQUIRE(two.size() == 4);
+  REQUIRE(sharded.size() == 4);
   CHECK(std::abs(two[0] - one[0]) < 1e-5);
   CHECK(std::abs(two[1] - one[1]) < 1e-5);
+  for (size_t i = 0; i < sharded.size(); ++i) CHECK(std::abs(sharded[i] - two[i]) < 1e-4);
+  CHECK(std::filesystem::exists(folder / "sharded/fakes-00000002.png"));
 }
