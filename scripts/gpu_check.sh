@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Proves the CUDA backend on the GPU of this machine, in under ten minutes on 16 cores: builds for that GPU, runs the tests
-# that need one, compute-sanitizer, the kernels beside PyTorch's operations, training steps beside the PyTorch program, and
-# writes one report. A part that fails is recorded, and the rest goes on. docs/gpu_check.md says what is needed.
+# that need one, compute-sanitizer, the kernels beside PyTorch's operations, training steps beside the PyTorch program,
+# collectives and steps among all GPUs that it finds, and writes one report. A part that fails is recorded, and the rest goes
+# on. docs/gpu_check.md says what is needed.
 #
 #   scripts/gpu_check.sh [OPTION...]
 #     --bundle FILE     libraries of scripts/offline_deps.sh (or the folder that it was unpacked to), for a machine without them
-#     --only PART,...   of build tests sanitizer bench step report; default all
+#     --only PART,...   of build tests sanitizer bench step distributed report; default all
 #     --out DIR         for the report and the logs; default docs/results
 #     --minutes M       for everything together, shared among the parts; default 9.5
 #     --build DIR       default build-gpu
@@ -15,7 +16,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-parts=build,tests,sanitizer,bench,step,report bundle="" out="" minutes=9.5 build="" commit="" emulated="" quick=""
+parts=build,tests,sanitizer,bench,step,distributed,report bundle="" out="" minutes=9.5 build="" commit="" emulated="" quick=""
 while [[ $# -gt 0 ]]; do
   case $1 in
     --emulated) emulated=1; shift; continue ;;
@@ -35,8 +36,8 @@ while [[ $# -gt 0 ]]; do
   shift 2
 done
 for part in ${parts//,/ }; do
-  [[ " build tests sanitizer bench step report " == *" $part "* ]] ||
-    { echo "gpu_check.sh: no part $part: build tests sanitizer bench step report" >&2; exit 64; }
+  [[ " build tests sanitizer bench step distributed report " == *" $part "* ]] ||
+    { echo "gpu_check.sh: no part $part: build tests sanitizer bench step distributed report" >&2; exit 64; }
 done
 
 out=$(realpath -m "${out:-docs/results}")
@@ -131,10 +132,12 @@ export BIGBIGAN_REQUIRE_GPU=1
 # --- the parts ----------------------------------------------------------------------------------------------------------
 
 part_build() {
-  local preset=cuda targets=(cuda_tests bigbigan-bench bigbigan-train)
+  local preset=cuda targets=(cuda_tests bigbigan-bench bigbigan-train) mpi=OFF
+  # A machine's own MPI is one more thing that may not build: only where there are GPUs for many ranks.
+  [[ $(nvidia-smi -L 2>/dev/null | wc -l) -lt 2 ]] || mpi=AUTO
   [[ -z $emulated ]] || preset=emulated targets=(test_cuda test_emu test_cuda_run bigbigan-bench)
   # Libraries of the bundle find each other by DT_RPATH, without a word in the environment.
-  cmake --preset "$preset" -B "$build" -DBIGBIGAN_CUDA_ARCH="$architecture" -DBIGBIGAN_MPI=OFF -DBIGBIGAN_WERROR=OFF \
+  cmake --preset "$preset" -B "$build" -DBIGBIGAN_CUDA_ARCH="$architecture" -DBIGBIGAN_MPI="$mpi" -DBIGBIGAN_WERROR=OFF \
     -DCMAKE_PREFIX_PATH="$prefixes" -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags &&
     cmake --build "$build" -j "$(nproc)" --target "${targets[@]}" -- -k 0
 }
@@ -168,6 +171,11 @@ part_step() {
     --seconds "$limit" ${emulated:+--emulated}
 }
 
+part_distributed() {
+  python3 scripts/gpu_check/distributed.py --bench "$build/kernels/bench/bigbigan-bench" --out "$results/distributed.json" \
+    --seconds "$limit" ${emulated:+--emulated}
+}
+
 write_report() { python3 scripts/gpu_check/report.py "$results" --out "$out"; }
 
 # Runs a part in its own process group and time, a share of all: run_part NAME PERCENT. Its output is its log.
@@ -195,11 +203,12 @@ run_part() {
 
 failed=()
 export build results emulated quick architecture prefixes peer_python
-export -f part_build part_tests part_sanitizer part_bench part_step
+export -f part_build part_tests part_sanitizer part_bench part_step part_distributed
 run_part build 50
 run_part tests 25
 run_part bench 25
 run_part step 45
+run_part distributed 20
 run_part sanitizer 25
 write_report || failed+=(report)
 tar -C "$results" -czf "$out/gpu_check_logs.tar.gz" .

@@ -1,26 +1,51 @@
-// bigbigan-bench: how fast operations, kernels and training steps are on this machine.
+// bigbigan-bench: how fast operations, kernels, training steps and collectives are on this machine.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 
+#include "engine/comm/device_communicator.h"
 #include "engine/util/cli.h"
 #include "engine/util/program.h"
+#include "engine/world/world.h"
+#include "kernels/bench/collective_benchmark.h"
 #include "kernels/bench/kernel_benchmarks.h"
 #include "kernels/bench/op_benchmarks.h"
 #include "kernels/bench/step_benchmark.h"
+#include "train/device_of_rank.h"
 
 namespace bigbigan {
 namespace {
 
+constexpr const char* kName = "bigbigan-bench";
+constexpr double kJoinSeconds = 60;
+
 struct Arguments {
   int threads = 0, rounds = 15;
-  std::string device = "auto", sizes, step_preset;
-  bool json = false;
+  std::string device = "auto", sizes, step_preset, dtype = "f32";
+  bool json = false, ranks = false;
   std::vector<std::string> overrides;
+  CollectiveOptions collective;
 };
 
-ExitCode bench_step(const Arguments& args, Device& device) {
+// Runs `body` as one of the ranks that mpirun has started, or as one alone. GPUs speak through
+// NCCL, a single one too. Only here is a world joined: everything else measures one process,
+// whoever has started it.
+int run_ranks(const Arguments& args, const std::function<ExitCode(Communicator&, Device&)>& body) {
+  const auto world = join_world();
+  return run_rank(*world, kName, [&] {
+    Device device(device_of_rank(*world, args.device), thread_count(args.threads));
+    Communicator& host = world->communicator();
+    const auto gpus = device.accelerator() == nullptr
+                          ? nullptr
+                          : make_nccl_communicator(host, device.exec(), kJoinSeconds);
+    return static_cast<int>(body(gpus ? *gpus : host, device));
+  });
+}
+
+// `comm` may be null: one process.
+ExitCode bench_step(const Arguments& args, Communicator* comm, Device& device) {
   Config config;
   const auto fields = config_fields(config);
   apply_toml(fields, preset_text(args.step_preset), "preset " + args.step_preset);
@@ -29,14 +54,17 @@ ExitCode bench_step(const Arguments& args, Device& device) {
   std::string report;
   StepTimes times;
   if (device.accelerator() != nullptr) {
-    times = time_recorded_steps(config, device, args.rounds);
+    times = time_recorded_steps(config, device, args.rounds, comm);
     report = describe(config, times, name);
   } else {
-    const std::vector<StepRound> rounds = time_steps(config, device, args.rounds);
+    const std::vector<StepRound> rounds = time_steps(config, device, args.rounds, comm);
     times = times_of(rounds);
     report = describe(config, rounds, device.cpu().parallel->threads());
   }
-  fmt::print("{}", args.json ? json(args.step_preset, config, times, name) : report);
+  const int ranks = comm == nullptr ? 1 : comm->size();
+  if (ranks > 1) report = fmt::format("{} ranks; of one of them:\n", ranks) + report;
+  if (args.json) report = json(args.step_preset, config, times, name, ranks);
+  if (comm == nullptr || comm->rank() == 0) fmt::print("{}", report);
   return ExitCode::kOk;
 }
 
@@ -62,7 +90,7 @@ void add_context(const BenchTarget& target, const std::string& sizes) {
 
 ExitCode bench_operations(const Arguments& args, std::vector<std::string> flags, Device& device) {
   std::vector<char*> argv;
-  std::string program = "bigbigan-bench";
+  std::string program = kName;
   argv.push_back(program.data());
   for (std::string& flag : flags) argv.push_back(flag.data());
   int argc = static_cast<int>(argv.size());
@@ -91,16 +119,63 @@ ExitCode bench_operations(const Arguments& args, std::vector<std::string> flags,
   return operations.failed() || kernels.failed() ? ExitCode::kNumerical : ExitCode::kOk;
 }
 
-int run(int argc, char** argv) {
-  Arguments args;
-  CLI::App app(
-      "Times every operation of the engine, forward and backward, and single kernels, after "
-      "comparing them with f64; or whole training steps.\n\nExamples:\n"
-      "  bigbigan-bench --threads=2 --benchmark_filter='conv2d_.*n:64' --benchmark_min_time=0.2\n"
-      "  bigbigan-bench --device cuda --benchmark_filter='^batch_norm_apply/' "
-      "--benchmark_repetitions=5\n"
-      "  bigbigan-bench --step fmnist-32-tiny train.batch=64\n\n"
-      "All flags of Google Benchmark work, e.g. --benchmark_format=json --benchmark_list_tests.");
+DType dtype_named(std::string_view name) {
+  if (name == "f64") return DType::kF64;
+  return name == "bf16" ? DType::kBF16 : DType::kF32;
+}
+
+ExitCode bench_collective(const Arguments& args, Communicator& comm, Device& device) {
+  CollectiveOptions options = args.collective;
+  options.dtype = dtype_named(args.dtype);
+  const std::vector<int64_t> sizes = message_bytes(options, comm.size());
+  if (sizes.empty()) {
+    fail(ExitCode::kUsage, "no message of {} to {} bytes has an element for each of {} ranks",
+         options.min_bytes, options.max_bytes, comm.size());
+  }
+  const std::string name = device.properties().name;
+  const bool is_root = comm.rank() == 0;
+  if (is_root && !args.json) fmt::print("{}", collective_heading(options, comm.size(), name));
+  std::vector<CollectiveRow> rows;
+  int64_t wrong = 0;
+  for (const int64_t bytes : sizes) {
+    rows.push_back(measure_collective(options, bytes, comm, device));
+    wrong += rows.back().wrong;
+    if (is_root && !args.json) announce(collective_line(options, rows.back(), comm.size()));
+  }
+  if (is_root) {
+    fmt::print("{}", args.json ? collective_json(options, rows, comm.size(), name)
+                               : collective_summary(options, rows, comm.size()));
+    if (wrong > 0) {
+      note(fmt::format("{}: error: {}: {} wrong elements", kName, options.collective, wrong));
+    }
+  }
+  return wrong > 0 ? ExitCode::kNumerical : ExitCode::kOk;
+}
+
+void add_collectives(CLI::App& app, Arguments& args) {
+  CollectiveOptions& options = args.collective;
+  for (const char* name : {"all_reduce", "reduce_scatter", "all_gather"}) {
+    CLI::App* command = app.add_subcommand(
+        name, fmt::format("time {} among the ranks that mpirun has started, by size", name));
+    command->fallthrough();
+    command->callback([&options, name] { options.collective = name; });
+    const auto add_size = [&](const char* names, int64_t& value, const char* help) {
+      command->add_option(names, value, help)
+          ->transform(CLI::AsSizeValue(false))
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 36))
+          ->capture_default_str();
+    };
+    add_size("-b,--min-bytes", options.min_bytes, "first size, e.g. 8 or 1M");
+    add_size("-e,--max-bytes", options.max_bytes, "last size");
+    add_integer(*command, "-f,--factor", options.factor, "from a size to the next", 2, 1 << 20);
+    add_integer(*command, "-n,--iterations", options.iterations, "calls timed, on every rank", 1,
+                1 << 20);
+    add_integer(*command, "-w,--warm-up", options.warm_up, "calls before", 0, 1 << 20);
+    add_choice(*command, "-d,--dtype", args.dtype, "of the elements", {"f32", "f64", "bf16"});
+  }
+}
+
+void add_options(CLI::App& app, Arguments& args) {
   app.add_option("--threads", args.threads, "CPU threads; 0: the cores this process may use");
   add_device(app, args.device);
   app.add_option("--sizes", args.sizes,
@@ -109,26 +184,63 @@ int run(int argc, char** argv) {
   app.add_option("--step", args.step_preset, "time the training step of this preset");
   app.add_option("--rounds", args.rounds, "with --step: steps to take the median of")
       ->check(CLI::Range(1, 100000));
-  app.add_flag("--json", args.json, "with --step: print one JSON object");
+  app.add_flag("--json", args.json, "with --step or a collective: print one JSON object");
+  app.add_flag("--ranks", args.ranks,
+               "with --step: with all that ranks say to each other, among those that mpirun has "
+               "started, or for one");
   app.add_option("overrides", args.overrides, "with --step: key=value");
   app.set_version_flag("--version", "bigbigan " BIGBIGAN_VERSION);
   app.allow_extras();
+  app.require_subcommand(0, 1);
+  add_collectives(app, args);
+}
+
+int run(int argc, char** argv) {
+  Arguments args;
+  CLI::App app(
+      "Times every operation of the engine, forward and backward, and single kernels, after "
+      "comparing them with f64; or whole training steps; or collectives.\n\nExamples:\n"
+      "  bigbigan-bench --threads=2 --benchmark_filter='conv2d_.*n:64' --benchmark_min_time=0.2\n"
+      "  bigbigan-bench --device cuda --benchmark_filter='^batch_norm_apply/' "
+      "--benchmark_repetitions=5\n"
+      "  bigbigan-bench --step fmnist-32-tiny train.batch=64\n"
+      "  mpirun -n 4 bigbigan-bench all_reduce -b 8 -e 128M\n\n"
+      "All flags of Google Benchmark work, e.g. --benchmark_format=json --benchmark_list_tests.",
+      kName);
+  add_options(app, args);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
   }
   const std::vector<std::string> flags = app.remaining();
-  const bool of_step = !args.step_preset.empty();
+  const bool of_step = !args.step_preset.empty(), of_collective = !app.get_subcommands().empty();
+  if (of_collective && (of_step || !flags.empty() || !args.overrides.empty())) {
+    fail(ExitCode::kUsage, "{} does not go with {}",
+         of_step         ? "--step"
+         : flags.empty() ? args.overrides[0]
+                         : flags[0],
+         args.collective.collective);
+  }
+  if (of_collective) {
+    return run_ranks(
+        args, [&](auto& comm, auto& device) { return bench_collective(args, comm, device); });
+  }
   if (of_step ? !flags.empty() : !args.overrides.empty()) {
     fail(ExitCode::kUsage, "{} {} --step", of_step ? flags[0] : args.overrides[0],
          of_step ? "does not go with" : "needs");
   }
   if (args.json && !of_step) {
-    fail(ExitCode::kUsage, "--json needs --step; operations have --benchmark_format=json");
+    fail(ExitCode::kUsage,
+         "--json needs --step or a collective; operations have --benchmark_format=json");
+  }
+  if (args.ranks && !of_step) fail(ExitCode::kUsage, "--ranks needs --step");
+  if (args.ranks) {
+    return run_ranks(args,
+                     [&](auto& comm, auto& device) { return bench_step(args, &comm, device); });
   }
   Device device(args.device, thread_count(args.threads));
-  return static_cast<int>(of_step ? bench_step(args, device)
+  return static_cast<int>(of_step ? bench_step(args, nullptr, device)
                                   : bench_operations(args, flags, device));
 }
 
@@ -136,5 +248,5 @@ int run(int argc, char** argv) {
 }  // namespace bigbigan
 
 int main(int argc, char** argv) {
-  return bigbigan::run_program("bigbigan-bench", [&] { return bigbigan::run(argc, argv); });
+  return bigbigan::run_program(bigbigan::kName, [&] { return bigbigan::run(argc, argv); });
 }

@@ -57,8 +57,9 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-StepTimes time_recorded_steps(const Config& config, Device& device, int repeats) {
-  SyntheticTraining training(config, device);
+StepTimes time_recorded_steps(const Config& config, Device& device, int repeats,
+                              Communicator* comm) {
+  SyntheticTraining training(config, device, comm);
   const auto timeline = device.timeline();
   const auto seconds_of = [&](const auto& step) {
     const size_t from = timeline->mark();
@@ -95,7 +96,7 @@ std::string describe(const Config& config, const StepTimes& times, const std::st
 }
 
 std::string json(const std::string& preset, const Config& config, const StepTimes& times,
-                 const std::string& device) {
+                 const std::string& device, int ranks) {
   std::string launchers;
   for (const auto& [name, row] : longest_first(times.profile)) {
     launchers += fmt::format("{}\n  {{\"name\": {}, \"calls\": {}, \"seconds\": {:.9f}}}",
@@ -104,10 +105,11 @@ std::string json(const std::string& preset, const Config& config, const StepTime
   const std::string captured =
       times.captured_seconds > 0 ? fmt::format("{:.9f}", times.captured_seconds) : "null";
   return fmt::format(
-      "{{\"preset\": {}, \"device\": {}, \"precision\": {}, \"batch\": {}, \"d_steps\": {},\n"
+      "{{\"preset\": {}, \"device\": {}, \"ranks\": {}, \"precision\": {}, \"batch\": {}, "
+      "\"d_steps\": {},\n"
       " \"step_seconds_captured\": {}, \"step_seconds_launched\": {:.9f}, \"img_per_s\": {:.2f},\n"
       " \"launchers\": [{}]}}\n",
-      quoted(preset), quoted(device), quoted(config.train.precision), config.train.batch,
+      quoted(preset), quoted(device), ranks, quoted(config.train.precision), config.train.batch,
       config.train.d_steps, captured, times.launched_seconds,
       static_cast<double>(config.train.batch) / times.seconds(), launchers);
 }

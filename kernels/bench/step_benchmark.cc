@@ -102,8 +102,9 @@ StepRound::Part time_part(Timeline& timeline, const Body& body) {
 
 }  // namespace
 
-std::vector<StepRound> time_steps(const Config& config, Device& device, int repeats) {
-  SyntheticTraining training(config, device);
+std::vector<StepRound> time_steps(const Config& config, Device& device, int repeats,
+                                  Communicator* comm) {
+  SyntheticTraining training(config, device, comm);
   const auto timeline = device.timeline();
   const auto run_step = [&](KernelObserver* observer) { training.run(observer); };
   const KernelProfile first = time_part(*timeline, run_step).profile;

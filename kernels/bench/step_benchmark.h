@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/comm/communicator.h"
 #include "engine/core/device.h"
 #include "kernels/bench/kernel_profile.h"
 #include "train/config.h"
@@ -24,8 +25,10 @@ struct StepRound {
 
 // `repeats` rounds of training steps (d_steps updates of D, one of G and E, averages) with
 // synthetic images, after two to warm up. The convolutions and matrix products of the first are run
-// again through the same launchers, with operands of their own, in the order of the step.
-std::vector<StepRound> time_steps(const Config& config, Device& device, int repeats);
+// again through the same launchers, with operands of their own, in the order of the step. `comm`,
+// which may be null: of the ranks that share the batch, all of which call this.
+std::vector<StepRound> time_steps(const Config& config, Device& device, int repeats,
+                                  Communicator* comm = nullptr);
 
 // The report: how long both take, their ratio, and the launchers by the median of their times.
 std::string describe(const Config& config, const std::vector<StepRound>& rounds, int threads);
@@ -44,7 +47,8 @@ struct StepTimes {
 
 StepTimes times_of(const std::vector<StepRound>& rounds);
 // On a GPU, between CUDA events, after steps to warm up.
-StepTimes time_recorded_steps(const Config& config, Device& device, int repeats);
+StepTimes time_recorded_steps(const Config& config, Device& device, int repeats,
+                              Communicator* comm = nullptr);
 
 // The report of a GPU: both times, the share of a launched step in which the GPU waits for
 // launches, and the launchers.
@@ -52,6 +56,6 @@ std::string describe(const Config& config, const StepTimes& times, const std::st
 
 // One object, as docs/programs.md describes it.
 std::string json(const std::string& preset, const Config& config, const StepTimes& times,
-                 const std::string& device);
+                 const std::string& device, int ranks = 1);
 
 }  // namespace bigbigan

@@ -1,5 +1,6 @@
 #include "kernels/bench/synthetic_training.h"
 
+#include "engine/comm/communicator.h"
 #include "kernels/random/philox.h"
 
 namespace bigbigan {
@@ -16,9 +17,9 @@ AnyExec observed(const AnyExec& exec, KernelObserver* observer) {
 
 }  // namespace
 
-SyntheticTraining::SyntheticTraining(const Config& config, Device& device)
+SyntheticTraining::SyntheticTraining(const Config& config, Device& device, Communicator* comm)
     : config_(config),
-      ctx_{.exec = device.exec(), .allocator = &device.allocator()},
+      ctx_{.exec = device.exec(), .allocator = &device.allocator(), .comm = comm},
       model_(config.model),
       pixels_(noise()) {
   Context step_ctx = ctx_;
@@ -56,7 +57,8 @@ std::vector<ImageBatch> SyntheticTraining::batches(const Tensor& pixels) const {
 
 Tensor SyntheticTraining::noise() const {
   const int64_t r = model_.arch.encoder_resolution;
-  const Shape shape{config_.train.images_at_a_time(1), r, r, config_.model.image_channels};
+  const int ranks = ctx_.comm == nullptr ? 1 : ctx_.comm->size();
+  const Shape shape{config_.train.images_at_a_time(ranks), r, r, config_.model.image_channels};
   std::vector<uint8_t> pixels(shape.elems());
   for (size_t i = 0; i < pixels.size(); ++i) {
     pixels[i] = static_cast<uint8_t>(philox(0, RandomStream::kSample, i, 0).word[0]);

@@ -11,7 +11,8 @@ namespace bigbigan {
 
 class SyntheticTraining {
  public:
-  SyntheticTraining(const Config& config, Device& device);
+  // `comm`, which may be null: of the ranks that share the batch.
+  SyntheticTraining(const Config& config, Device& device, Communicator* comm = nullptr);
 
   // One step, launch by launch; `observer`, which may be null, is told of each.
   void run(KernelObserver* observer);

@@ -1,17 +1,19 @@
 """Writes <date>-<card>.md and .json from what scripts/gpu_check.sh left in a folder: part-*.json, machine.json, tests.xml,
-sanitizer.json, bench.json, peer_ops.json, steps.json. Whatever is missing is named in the report, not an error."""
+sanitizer.json, bench.json, peer_ops.json, steps.json, distributed.json. Whatever is missing is named in the report, not an error."""
 import argparse
 import json
 import re
+import statistics
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-PARTS = ("build", "tests", "bench", "step", "sanitizer")
+PARTS = ("build", "tests", "bench", "step", "distributed", "sanitizer")
 COPY_SHARE = 85         # per cent of the copy rate that a memory-bound kernel shall reach, at 100 MB or more
 ATTENTION_RATIO = 0.9   # of PyTorch's attention
 BASE_IMG_PER_S = (1350, 1600)   # bf16, batch 256, one D step, on an H200: first and then
 EAGER_RATIO, COMPILED_RATIO = 1.9, 1.25
 SPECTRAL_RATIO = 4
+RANKS_COST = 2          # per cent of a step that one rank may spend on what ranks say to each other
 
 
 def read_json(path):
@@ -62,6 +64,7 @@ def collect(folder):
         "peer": {key: value for key, value in (peers or {}).items() if key != "us"},
         "kernels": read_kernels(bench, peers),
         "steps": read_json(folder / "steps.json") or [],
+        "ranks": read_json(folder / "distributed.json") or [],
     }
 
 
@@ -116,6 +119,25 @@ def step_targets(steps):
         ratio = ours / rate(form) if ours and rate(form) else None
         yield (f"the same: {wanted} times PyTorch, {form}", f"{ratio:.2f}" if ratio else "",
                ratio >= wanted if ratio else None)
+
+
+def ranks_cost(records, preset):
+    """By how many per cent NCCL's path makes the step of one rank longer: medians over the turns."""
+    def seconds(with_ranks):
+        found = [r["seconds"] for r in records if r["kind"] == "step" and r["ranks"] == 1 and r.get("preset") == preset
+                 and r["with_ranks"] == with_ranks and r.get("seconds")]
+        return statistics.median(found) if found else None
+    without, with_ranks = seconds(False), seconds(True)
+    return 100 * (with_ranks / without - 1) if without and with_ranks else None
+
+
+def ranks_targets(records):
+    for preset in dict.fromkeys(r["preset"] for r in records if "preset" in r) or ("base",):
+        cost = ranks_cost(records, preset)
+        yield (f"NCCL's path, one rank, `{preset}`: {RANKS_COST} % of a step at most", f"{cost:+.1f} %" if cost is not None else "",
+               None if cost is None else cost <= RANKS_COST)
+    wrong = [row["wrong"] for r in records if r["kind"] == "collective" for row in r.get("rows", [])]
+    yield ("no wrong element in any collective", f"{sum(wrong)}" if wrong else "", sum(wrong) == 0 if wrong else None)
 
 
 # --- Markdown -----------------------------------------------------------------------------------------------------------
@@ -204,15 +226,42 @@ def steps_section(report):
                   "engine's ratio to it"], rows)
 
 
+def ranks_section(report):
+    records = report["ranks"]
+    if not records:
+        return ["No results.", ""]
+    lines = [f"- {r['problem']}" + (f": `{r['command']}`" if "command" in r else "") for r in records if "problem" in r]
+    lines += [""] * bool(lines)
+    rows = []
+    for r in records:
+        if r["kind"] == "collective" and r.get("rows"):
+            last = r["rows"][-1]
+            rows.append([f"`{r['collective']}`", str(r["ranks"]), number(last["size"] / 2 ** 20), number(last["time_us"]),
+                         number(last["algbw"]) or "n/a", number(last["busbw"]) or "n/a", number(r["rows"][0]["time_us"])])
+    if rows:
+        lines += table(["collective", "ranks", "MiB", "us", "algbw, GB/s", "busbw, GB/s", "smallest message, us"], rows)
+    steps = [r for r in records if r["kind"] == "step" and r.get("seconds")]
+    rows = []
+    for r in steps:
+        alone = [s["img_per_s"] for s in steps if s["preset"] == r["preset"] and s["ranks"] == 1 and not s["with_ranks"]]
+        share = r["img_per_s"] / r["ranks"] / statistics.median(alone) if alone else None
+        rows.append([f"`{r['preset']}`", r["precision"], str(r["ranks"]), "NCCL" if r["with_ranks"] else "none", str(r["batch"]),
+                     number(1e3 * r["seconds"], 2), number(r["img_per_s"], 0), number(share and 100 * share)])
+    if rows:
+        lines += table(["preset", "precision", "ranks", "by", "batch", "step, ms", "images/s", "% of one without"], rows)
+    return lines
+
+
 def markdown(report):
     targets = [[title, found, verdict(reached)] for title, found, reached in
-               [*kernel_targets(report["kernels"]), *step_targets(report["steps"])]]
+               [*kernel_targets(report["kernels"]), *step_targets(report["steps"]), *ranks_targets(report["ranks"])]]
     lines = heading(report)
     lines += parts_section(report)
     lines += ["## Targets", ""] + table(["target", "found", ""], targets)
     lines += ["## Tests", ""] + tests_section(report)
     lines += ["## compute-sanitizer", ""] + sanitizer_section(report)
     lines += ["## Training steps", ""] + steps_section(report)
+    lines += ["## Ranks", ""] + ranks_section(report)
     lines += ["## Kernels", ""] + kernels_section(report)
     return "\n".join(lines)
 

@@ -48,7 +48,8 @@ def measure(command, seconds):
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["no message"]
         memory = any("out of memory" in line.lower() for line in lines)
-        return {"problem": "out of memory" if memory else f"exit code {done.returncode}: {lines[-1][:200]}"}
+        told = next((line for line in lines if ": error: " in line), lines[-1])
+        return {"problem": "out of memory" if memory else f"exit code {done.returncode}: {told[:200]}"}
     found = done.stdout[done.stdout.index("{"):]
     return json.loads(found)
 

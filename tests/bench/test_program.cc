@@ -87,11 +87,13 @@ TEST_CASE("a step is one JSON object") {
   const std::string precision = kDevice == "cpu" ? "f32" : "bf16";
   std::vector<std::string> arguments = tiny_step();
   arguments.push_back("train.precision=" + precision);
+  if (kDevice != "cpu") arguments.insert(arguments.begin(), "--ranks");  // NCCL, for one rank too
   arguments.insert(arguments.begin(), "--json");
   const Json step = json_of(bench(arguments));
   CHECK(step.at("preset") == "fmnist-32-tiny");
   CHECK(step.at("precision") == precision);
   CHECK(step.at("batch") == 2);
+  CHECK(step.at("ranks") == 1);
   CHECK(step.at("d_steps") == 1);
   const double launched = step.at("step_seconds_launched");
   CHECK(launched > 0);
@@ -109,10 +111,24 @@ TEST_CASE("a step is one JSON object") {
   }));
 }
 
+TEST_CASE("a collective of one rank is one JSON object") {
+  const Json report = json_of(bench({"all_reduce", "--json", "-e", "64", "-f", "8", "-n", "2"}));
+  CHECK(report.at("ranks") == 1);
+  CHECK(report.at("device") == (kDevice == "cpu" ? "cpu" : "emulated device"));
+  CHECK(report.at("iterations") == 2);
+  REQUIRE(report.at("rows").size() == 2);
+  for (const Json& row : report.at("rows")) {
+    CHECK(row.at("wrong") == 0);
+    CHECK(row.at("busbw").is_null());
+    CHECK(row.at("algbw").is_null());
+  }
+}
+
 TEST_CASE("bench: bad command lines end with 64") {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"train.batch=3"},
         {"--json"},
+        {"--ranks"},
         {"--sizes", "large"},
         {"--step", "fmnist-32-tiny", "--benchmark_filter=x"},
         {"--no-such-flag"}}) {

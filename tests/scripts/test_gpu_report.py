@@ -23,6 +23,11 @@ def step(form, img_per_s, **others):
             "seconds": 256 / img_per_s, **others}
 
 
+def ranks_step(ranks, with_ranks, seconds):
+    return {"kind": "step", "preset": "base", "precision": "bf16", "ranks": ranks, "with_ranks": with_ranks, "command": "c",
+            "batch": 256 * ranks, "seconds": seconds, "img_per_s": 256 * ranks / seconds}
+
+
 FILES = {
     "machine.json": MACHINE,
     "part-build.json": {"part": "build", "status": "ok", "code": "0", "seconds": 100},
@@ -39,6 +44,15 @@ FILES = {
                       "us": {"relu_forward/x:1/bf16": 120, "attention_forward/n:1/bf16": 40}},
     "steps.json": [step("engine", 1400), step("eager", 700), {**step("compiled", 1), "img_per_s": None,
                                                             "problem": "out of memory"}],
+    "distributed.json": [
+        {"kind": "collective", "collective": "all_reduce", "ranks": 1, "command": "a",
+         "rows": [{"size": 8, "time_us": 3.0, "algbw": None, "busbw": None, "wrong": 0}]},
+        ranks_step(1, False, 0.1), ranks_step(1, True, 0.103), ranks_step(1, False, 0.1), ranks_step(1, True, 0.105),
+        {"kind": "collective", "collective": "all_reduce", "ranks": 4, "command": "b",
+         "rows": [{"size": 8, "time_us": 30.0, "algbw": 0.0, "busbw": 0.0, "wrong": 0},
+                  {"size": 2 ** 28, "time_us": 2000.0, "algbw": 134.2, "busbw": 201.3, "wrong": 2}]},
+        ranks_step(4, True, 0.125),
+        {"kind": "collective", "ranks": 4, "command": "mpirun all_gather", "problem": "out of time"}],
 }
 
 
@@ -76,8 +90,18 @@ class ReportTest(unittest.TestCase):
                                   ("| `base`, bf16, batch 256, one D step: 1350", "| 1400 | reached |"),
                                   ("| `base`, bf16, batch 256, one D step: 1600", "| 1400 | **not reached** |"),
                                   ("| the same: 1.9", "| 2.00 | reached |"),
-                                  ("| the same: 1.25", "|  | not measured |")):
+                                  ("| the same: 1.25", "|  | not measured |"),
+                                  ("| NCCL's path, one rank, `base`", "| +4.0 % | **not reached** |"),
+                                  ("| no wrong element", "| 2 | **not reached** |")):
             self.assertTrue(self.line(text, beginning).endswith(ending), self.line(text, beginning))
+
+    def test_ranks(self):
+        self.write()
+        text = report.markdown(report.collect(self.path))
+        for line in ("- out of time: `mpirun all_gather`", "| `all_reduce` | 1 | 0.0 | 3.0 | n/a | n/a | 3.0 |",
+                     "| `all_reduce` | 4 | 256.0 | 2,000.0 | 134.2 | 201.3 | 30.0 |",
+                     "| `base` | bf16 | 4 | NCCL | 1024 | 125.00 | 8,192 | 80.0 |"):
+            self.assertIn(line, text)
 
     def test_kernels_beside_their_peers(self):
         self.write()
@@ -89,7 +113,7 @@ class ReportTest(unittest.TestCase):
 
     def test_nothing_was_measured(self):
         text = report.markdown(report.collect(self.path))
-        self.assertEqual(text.count("not measured"), 8)
+        self.assertEqual(text.count("not measured"), 10)
         self.assertIn("No test results", text)
 
     def test_file_name(self):
