@@ -69,6 +69,7 @@ std::string end_of(const ScratchFolder& folder, Trouble trouble) {
   const std::filesystem::path err = folder / "err";
   const pid_t child = ::fork();
   if (child == 0) {
+    ::alarm(60);  // it shall not outlive a test that fails
     if (std::freopen(err.c_str(), "w", stderr) != nullptr) train(folder / ".", trouble);
     std::_Exit(0);
   }
