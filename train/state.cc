@@ -36,7 +36,8 @@ FlatJson to_flat_json(const TrainState& s) {
           {"elapsed_seconds", s.elapsed_seconds},
           {"ranks", s.ranks},
           {"data_fingerprint", s.data_fingerprint},
-          {"config", s.config}};
+          {"config", s.config},
+          {"plans", s.plans}};
 }
 
 TrainState from_flat_json(const FlatJson& json, const std::string& source) {
@@ -58,7 +59,8 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
           .elapsed_seconds = json_get<double>(json, "elapsed_seconds", source),
           .ranks = integer("ranks"),
           .data_fingerprint = text("data_fingerprint"),
-          .config = text("config")};
+          .config = text("config"),
+          .plans = text("plans")};
 }
 
 }  // namespace
@@ -107,6 +109,13 @@ void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
     SafetensorsFile file(vfs, checkpoint / name);
     import_weights(model, set, file, false);
   }
+}
+
+std::string take_over_plans(Accelerator* device, const TrainState& state) {
+  if (device == nullptr || state.plans.empty() || device->take_over_plans(state.plans)) return "";
+  const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
+  return fmt::format("trained on {} before, on {} now: last bits may differ",
+                     first_line(state.plans), first_line(device->plans()));
 }
 
 }  // namespace bigbigan

@@ -1,6 +1,7 @@
 // What a checkpoint holds beside weights, and the checkpoint of a training run as files.
 #pragma once
 
+#include "engine/core/device.h"
 #include "engine/io/checkpoint.h"
 #include "models/bigbigan/bigbigan.h"
 #include "train/config.h"
@@ -18,6 +19,7 @@ struct TrainState {
   int64_t ranks = 1;           // of the last step
   std::string data_fingerprint;
   std::string config;  // TOML
+  std::string plans;   // Accelerator::plans(); empty where no accelerator has trained
 };
 
 // Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`.
@@ -34,5 +36,9 @@ TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint);
 
 // Fills a model allocated for training from a verified checkpoint.
 void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
+
+// Note [Recorded plans]: the device, which may be null, computes with the state's plans from now
+// on. What to tell the user where they are of another device or other libraries, or empty.
+std::string take_over_plans(Accelerator* device, const TrainState& state);
 
 }  // namespace bigbigan

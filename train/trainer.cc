@@ -133,10 +133,12 @@ void Trainer::resume() {
          checkpoint->string(), state_.data_fingerprint, config_.data.path, fingerprint);
   }
   load_training(vfs_, *checkpoint, model_);
+  const std::string other_plans = take_over_plans(device_.accelerator(), state_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;
   if (ranks_.is_root()) {
     note("resumed " + checkpoint->string());
+    if (!other_plans.empty()) note(other_plans);
     if (state_.ranks != ranks_.size()) {
       note(fmt::format("{} ranks before, {} now: the run goes on as it would have, up to rounding",
                        state_.ranks, ranks_.size()));
@@ -302,6 +304,7 @@ void Trainer::save() {
   ranks_.compare_replicas(model_.stores(), state_.step);
   fault_.strike(state_.step, 3);
   if (ranks_.is_root()) log_->sync();
+  if (device_.accelerator() != nullptr) state_.plans = device_.accelerator()->plans();
   save_training(vfs_, run_, model_, state_, ranks_.is_root());
   if (ranks_.is_root()) {
     log_->finish_line();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "any_exec.h"
@@ -40,6 +41,11 @@ class Accelerator {
   virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
   [[nodiscard]] virtual std::unique_ptr<Timeline> timeline() = 0;
   [[nodiscard]] virtual DeviceProperties properties() const = 0;
+  // Note [Recorded plans]: a line that names device and libraries, then what they chose so far.
+  [[nodiscard]] virtual std::string plans() const = 0;
+  // Problems that come up from now on get the plans of that text, where its first line is that of
+  // plans(); false where it is another. Throws Error{kBadData} for other text.
+  [[nodiscard]] virtual bool take_over_plans(std::string_view text) = 0;
 };
 
 // Throws Error{kSystem}, saying why, where there is no such device or this build has no backend for

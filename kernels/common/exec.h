@@ -73,11 +73,14 @@ struct CUstream_st;  // what cudaStream_t points to
 
 namespace bigbigan {
 
+class LibraryPlans;
+
 // CUDA execution: launches go to `stream` in order. Only a build with CUDA defines launchers for
 // it.
 struct CudaExec {
   CUstream_st* stream = nullptr;
   int sms = 1;  // multiprocessors of the device: how many blocks are worth launching
+  LibraryPlans* plans = nullptr;  // of the device; launchers of NVIDIA's libraries need them
   KernelObserver* observer = nullptr;
 };
 

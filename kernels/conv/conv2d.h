@@ -42,6 +42,9 @@ int64_t conv2d_scratch_bytes(const CpuExec& ex, ConvPass pass, const ConvGeometr
 int64_t conv2d_scratch_bytes(const CudaExec& ex, ConvPass pass, const ConvGeometry& g, DType dtype,
                              const ConvExtras& extras);
 
+// Name and version of the library behind the CUDA launchers: "cuDNN 9.19.0". Throws as they do.
+std::string conv2d_library();
+
 // y = conv(x, w) + bias, then max(., 0) where `relu`. `bias` (k) may be empty.
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
                   ConstView bias, bool relu, View y, View scratch);

@@ -1,17 +1,17 @@
 // Matrix products on CUDA by cuBLASLt.
 //
 // Deterministic: heuristics may choose no algorithm that splits K, so that one block sums each
-// element of c in a fixed order, and none gets a workspace. The same algorithm is taken for the
-// same problem as long as the process lives.
+// element of c in a fixed order, and none gets a workspace. Note [Recorded plans]: an algorithm is
+// bytes, which serve any process with the same library.
 #include <cublasLt.h>
 
-#include <algorithm>
-#include <array>
+#include <charconv>
+#include <iterator>
 #include <map>
 #include <mutex>
 
 #include "kernels/common/cuda_status.h"
-#include "kernels/common/dispatch.h"
+#include "kernels/common/library_plans.h"
 #include "kernels/common/vendor_library.h"
 #include "kernels/linear/gemm.h"
 
@@ -61,61 +61,75 @@ struct Library {
 // One product as cuBLASLt sees it. It stores by columns, so that our row-major a is its a^T:
 // c^T = op(b)^T op(a)^T is computed, with b as the first operand.
 struct Problem {
-  using Key = std::array<int64_t, 10>;
   GemmSizes sizes;
   bool transpose_a = false, transpose_b = false;
   DType dtype = DType::kF32;    // of a and b
   DType c_dtype = DType::kF32;  // f32 also for bf16 operands
-  int device = 0;
-  int alignment = 0;  // bytes, of all operands
+  int alignment = 0;            // bytes, of all operands
 
-  [[nodiscard]] Key key() const {
-    return {sizes.m,     sizes.n,        sizes.k,          sizes.batch, transpose_a,
-            transpose_b, int64_t(dtype), int64_t(c_dtype), device,      alignment};
+  [[nodiscard]] std::string name() const {
+    return fmt::format("gemm of m {} n {} k {} batch {}, {}{}{} to {}, addresses at {}", sizes.m,
+                       sizes.n, sizes.k, sizes.batch, name_of(dtype), transpose_a ? ", a^T" : "",
+                       transpose_b ? ", b^T" : "", name_of(c_dtype), alignment);
   }
 };
 
 // Descriptors and the algorithm; plain bytes, nothing to release.
 struct Plan {
+  std::string choice;  // the algorithm's bytes
   cublasLtMatmulDescOpaque_t product;
   cublasLtMatrixLayoutOpaque_t a, b, c;
   cublasLtMatmulAlgo_t algorithm;
 };
 
+std::string text_of(const cublasLtMatmulAlgo_t& algorithm) {
+  std::string text;
+  for (const uint64_t word : algorithm.data) text += fmt::format("{:016x}", word);
+  return text;
+}
+
+cublasLtMatmulAlgo_t algorithm_of(const std::string& text) {
+  constexpr size_t kDigits = 16;
+  cublasLtMatmulAlgo_t algorithm;
+  check(text.size() == kDigits * std::size(algorithm.data), "gemm: no algorithm: {}", text);
+  for (size_t i = 0; i < std::size(algorithm.data); ++i) {
+    const char* const digits = text.data() + i * kDigits;
+    const auto [end, error] = std::from_chars(digits, digits + kDigits, algorithm.data[i], 16);
+    check(error == std::errc() && end == digits + kDigits, "gemm: no algorithm: {}", text);
+  }
+  return algorithm;
+}
+
 class Products {
  public:
-  // The handles and plans of the process, opened with the library at first use.
+  // The library, opened at first use, and the handles of the process.
   static Products& instance() {
     static Products products;
     return products;
   }
 
   void multiply(const CudaExec& ex, const Problem& p, const GemmArgs& g) {
-    cublasLtHandle_t handle = nullptr;
-    Plan* plan = nullptr;
-    {
-      const std::lock_guard lock(mutex_);
-      handle = handle_of(p.device);
-      plan = &plan_for(handle, p);
-    }
+    const cublasLtHandle_t handle = this->handle();
+    Plan plan = ex.plans->plan_for<Plan>(
+        p.name(), [&](const std::string& choice) { return plan_of(handle, p, choice); });
     const float one = 1, beta = g.accumulate ? 1 : 0;
-    library_.check(library_.multiply(handle, &plan->product, &one, g.b.data, &plan->b, g.a.data,
-                                     &plan->a, &beta, g.c.data, &plan->c, g.c.data, &plan->c,
-                                     &plan->algorithm, nullptr, 0, ex.stream),
+    library_.check(library_.multiply(handle, &plan.product, &one, g.b.data, &plan.b, g.a.data,
+                                     &plan.a, &beta, g.c.data, &plan.c, g.c.data, &plan.c,
+                                     &plan.algorithm, nullptr, 0, ex.stream),
                    "product");
   }
 
+  [[nodiscard]] size_t version() const { return library_.get_version(); }
+
  private:
-  cublasLtHandle_t handle_of(int device) {
+  // Of the current device.
+  cublasLtHandle_t handle() {
+    int device = 0;
+    check_cuda(cudaGetDevice(&device), "gemm");
+    const std::lock_guard lock(mutex_);
     cublasLtHandle_t& handle = handles_[device];
     if (handle == nullptr) library_.check(library_.create(&handle), "handle");
     return handle;
-  }
-
-  Plan& plan_for(cublasLtHandle_t handle, const Problem& p) {
-    const auto found = plans_.find(p.key());
-    if (found != plans_.end()) return found->second;
-    return plans_.emplace(p.key(), plan_of(handle, p)).first->second;
   }
 
   [[nodiscard]] cublasLtMatrixLayoutOpaque_t layout(const Problem& p, DType dtype, int64_t rows,
@@ -152,7 +166,8 @@ class Products {
     return made;
   }
 
-  [[nodiscard]] Plan plan_of(cublasLtHandle_t handle, const Problem& p) const {
+  [[nodiscard]] Plan plan_of(cublasLtHandle_t handle, const Problem& p,
+                             const std::string& choice) const {
     const auto [m, n, k, batch] = p.sizes;
     Plan plan;
     // CUBLAS_COMPUTE_32F is f32 throughout: TF32 would be CUBLAS_COMPUTE_32F_FAST_TF32.
@@ -170,6 +185,15 @@ class Products {
     plan.b = p.transpose_b ? layout(p, p.dtype, k, n) : layout(p, p.dtype, n, k);
     plan.a = p.transpose_a ? layout(p, p.dtype, m, k) : layout(p, p.dtype, k, m);
     plan.c = layout(p, p.c_dtype, n, m);
+    plan.algorithm = choice.empty() ? algorithm_for(handle, p, plan) : algorithm_of(choice);
+    plan.choice = text_of(plan.algorithm);
+    return plan;
+  }
+
+  // By heuristics.
+  [[nodiscard]] cublasLtMatmulAlgo_t algorithm_for(cublasLtHandle_t handle, const Problem& p,
+                                                   Plan& plan) const {
+    const auto [m, n, k, batch] = p.sizes;
     cublasLtMatmulPreferenceOpaque_t wanted = preference(p);
     cublasLtMatmulHeuristicResult_t best = {};
     int count = 0;
@@ -180,14 +204,12 @@ class Products {
            "gemm: cuBLASLt has no algorithm without split K for m {} n {} k {} batch {}, {}: {}", m,
            n, k, batch, name_of(p.dtype), library_.status_text(status));
     }
-    plan.algorithm = best.algo;
-    return plan;
+    return best.algo;
   }
 
   Library library_;
   std::mutex mutex_;
   std::map<int, cublasLtHandle_t> handles_;  // by device; released with the process
-  std::map<Problem::Key, Plan> plans_;
 };
 
 // The largest of 256, 16 and the size of an element that divides all three addresses.
@@ -208,17 +230,22 @@ void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
     if (g.accumulate) return;
     return check_cuda(cudaMemsetAsync(g.c.data, 0, g.c.bytes(), ex.stream), "gemm");
   }
-  Problem p{.sizes = s,
-            .transpose_a = g.transpose_a,
-            .transpose_b = g.transpose_b,
-            .dtype = g.a.dtype,
-            .c_dtype = g.c.dtype,
-            .alignment = alignment_of(g)};
-  check_cuda(cudaGetDevice(&p.device), "gemm");
-  Products::instance().multiply(ex, p, g);
+  Products::instance().multiply(ex,
+                                {.sizes = s,
+                                 .transpose_a = g.transpose_a,
+                                 .transpose_b = g.transpose_b,
+                                 .dtype = g.a.dtype,
+                                 .c_dtype = g.c.dtype,
+                                 .alignment = alignment_of(g)},
+                                g);
 }
 
 }  // namespace
+
+std::string gemm_library() {
+  const size_t version = Products::instance().version();
+  return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
 
 void gemm(const CudaExec& ex, const GemmArgs& g) {
   const GemmSizes s = gemm_sizes(g);

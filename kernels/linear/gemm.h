@@ -31,6 +31,9 @@ struct GemmSizes {
 GemmSizes gemm_sizes(const GemmArgs& args);
 GemmSizes batched_gemm_sizes(const GemmArgs& args);
 
+// Name and version of the library behind the CUDA launchers: "cuBLASLt 13.1.0". Throws as they do.
+std::string gemm_library();
+
 // CPU: f32 by oneDNN in fixed blocks of rows of c, f64 by loops, bf16 through f32. CUDA: f32 and
 // bf16 by cuBLASLt, accumulated in f32, without TF32. The product of bf16 matrices is bf16 or f32.
 // Views may have rank > 2: leading axes fold into the rows.

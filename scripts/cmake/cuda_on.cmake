@@ -68,11 +68,11 @@ endfunction()
 function(add_vendor_sources target)
   target_sources(${target} PRIVATE
     ${CMAKE_CURRENT_SOURCE_DIR}/common/vendor_library.cuda.cc
-    ${CMAKE_CURRENT_SOURCE_DIR}/conv/conv2d.cudnn.cc
+    ${CMAKE_CURRENT_SOURCE_DIR}/conv/conv_plans.cudnn.cc
     ${CMAKE_CURRENT_SOURCE_DIR}/linear/gemm.cublaslt.cc)
   target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE} ${CUBLAS_INCLUDE})
   # Forty thousand lines of headers around a few calls: optimising them takes minutes and gains nothing.
-  set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/conv/conv2d.cudnn.cc PROPERTIES COMPILE_OPTIONS "-O1;-g0")
+  set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/conv/conv_plans.cudnn.cc PROPERTIES COMPILE_OPTIONS "-O1;-g0")
 endfunction()
 
 add_custom_target(cuda_tests)  # builds all that the tests with the labels `cuda` (no GPU needed) and `gpu` run

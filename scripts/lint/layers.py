@@ -38,7 +38,7 @@ THIRD_PARTY = {
     "mpi.h": {"engine/world/with_mpi/mpi_world.cc"},
     "lbfgs.h": {"eval/probe.cc"},
     "cuda": {"kernels/common/launch.cuh", "kernels/common/cuda_status.h"},
-    "cudnn": {"kernels/conv/conv2d.cudnn.cc"},
+    "cudnn": {"kernels/conv/conv_plans.cudnn.cc"},
     "cublas": {"kernels/linear/gemm.cublaslt.cc"},
     "nccl": {"engine/comm/with_nccl/nccl_comm.cc"},
     "dlfcn.h": {"kernels/common/vendor_library.cuda.cc"},

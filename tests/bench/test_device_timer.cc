@@ -56,6 +56,8 @@ class FakeDevice final : public Accelerator {
     return std::make_unique<FakeTimeline>(clock);
   }
   [[nodiscard]] DeviceProperties properties() const override { return {"fake", "-", 100}; }
+  [[nodiscard]] std::string plans() const override { return ""; }
+  [[nodiscard]] bool take_over_plans(std::string_view) override { return false; }
 
   FakeClock clock;
   bool refuses = false;

@@ -2,7 +2,7 @@
 // weight with images from 1x1 to 128x128, as a convolution of stride 1 and 2, and folded to 4x4.
 #include <catch2/catch.hpp>
 
-#include "kernels/conv/conv2d_cudnn.h"
+#include "kernels/conv/conv_plans_cudnn.h"
 #include "models/bigbigan/bigbigan.h"
 
 using namespace bigbigan;
@@ -87,6 +87,13 @@ TEST_CASE("conv engines: each pass of preset base has a deterministic one") {
                  << to_string(g.weight()) << ", " << name_of(dtype) << ": " << e.problem);
     CHECK(e.problem.empty());
     CHECK(!e.name.empty());
+    // By its name it is found again: what a resumed run does.
+    const cudnn::Engine again =
+        cudnn::find_engine(pass, g, dtype, extras, extras.bias, kH100, e.name);
+    INFO(again.problem);
+    CHECK(again.problem.empty());
+    CHECK(again.name == e.name);
+    CHECK(again.workspace_bytes == e.workspace_bytes);
   };
   for (const ConvGeometry& g : kOfBase) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {

@@ -1,16 +1,19 @@
 // What NVIDIA's libraries compute on a GPU, on the emulated device: convolutions and matrix
 // products by the CPU's implementation, at their place in the stream.
 //
-// This tests order, lifetimes, shapes and the wiring of gradients; descriptors, layouts and
-// algorithms of the real libraries it does not.
+// This tests order, lifetimes, shapes, the wiring of gradients, and the choice of plans: the number
+// EMU_ENGINE is what heuristics answer, and a plan of an even number leaves bias and ReLU to its
+// launcher. Descriptors, layouts and algorithms of the real libraries it does not test.
 #include <cstring>
 #include <vector>
 
 #include "kernels/common/cuda_status.h"
-#include "kernels/conv/conv2d.h"
+#include "kernels/common/library_plans.h"
+#include "kernels/conv/conv_plans.h"
 #include "kernels/linear/gemm.h"
 #include "runtime.h"
 #include "scheduler.h"
+#include "settings.h"
 
 namespace bigbigan {
 namespace {
@@ -40,41 +43,69 @@ void run_in_stream(const CudaExec& ex, const char* op, std::initializer_list<Con
   check_cuda(status, op);
 }
 
+// By heuristics, or the engine that says so of itself.
+std::string engine_of(const std::string& choice) {
+  return choice.empty() ? "engine " + std::to_string(emu::settings().engine) : choice;
+}
+
+std::string library_of(const char* name) {
+  return name + std::string(" ") + std::to_string(emu::settings().library) + ", emulated";
+}
+
+void run_on_cpu(const ConvProblem& p, const ConvOperands& o, View scratch) {
+  const CpuExec cpu;
+  switch (p.pass) {
+    case ConvPass::kFprop:
+      return conv2d_fprop(cpu, p.g, o.first, o.second, o.bias, p.extras.relu, o.result, scratch);
+    case ConvPass::kDgrad:
+      return conv2d_dgrad(cpu, p.g, o.first, o.second, o.bias, o.result, false, scratch);
+    case ConvPass::kWgrad:
+      return conv2d_wgrad(cpu, p.g, o.first, o.second, o.result, false, scratch);
+  }
+}
+
+struct ProductPlan {
+  std::string choice;
+};
+
+void choose_product(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
+  const std::string name = fmt::format("gemm of m {} n {} k {} batch {}, {}", s.m, s.n, s.k,
+                                       s.batch, name_of(g.a.dtype));
+  ex.plans->plan_for<ProductPlan>(
+      name, [](const std::string& choice) { return ProductPlan{engine_of(choice)}; });
+}
+
 }  // namespace
 
-int64_t conv2d_scratch_bytes(const CudaExec&, ConvPass pass, const ConvGeometry& g, DType dtype,
-                             const ConvExtras& extras) {
-  return conv2d_scratch_bytes(CpuExec{}, pass, g, dtype, extras);
+ConvPlan make_conv_plan(const ConvProblem& problem, const std::string& choice) {
+  const std::string engine = engine_of(choice);
+  const bool is_fused = (engine.back() - '0') % 2 == 1 && !problem.extras.accumulate;
+  ConvProblem p = problem;  // what the plan does itself
+  p.extras = is_fused ? problem.extras : ConvExtras();
+  const int64_t bytes = conv2d_scratch_bytes(CpuExec{}, p.pass, p.g, p.dtype, p.extras);
+  const auto execute = [p, bytes, is_fused](const CudaExec& ex, const ConvOperands& operands,
+                                            void* workspace) {
+    ConvOperands mine = operands;
+    if (!is_fused) mine.bias = {};
+    const View scratch = {workspace, {bytes}, DType::kU8};
+    run_in_stream(ex, "conv2d", {mine.first, mine.second, mine.bias, mine.result}, scratch,
+                  [=] { run_on_cpu(p, mine, scratch); });
+  };
+  return {engine, is_fused, bytes, execute};
 }
 
-void conv2d_fprop(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
-                  ConstView bias, bool relu, View y, View scratch) {
-  const Observed observed(ex);
-  run_in_stream(ex, "conv2d_fprop", {x, w, bias, y}, scratch,
-                [=] { conv2d_fprop(CpuExec{}, g, x, w, bias, relu, y, scratch); });
-}
-
-void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
-                  ConstView bias, View d_x, bool accumulate, View scratch) {
-  const Observed observed(ex);
-  run_in_stream(ex, "conv2d_dgrad", {d_y, w, bias, d_x}, scratch,
-                [=] { conv2d_dgrad(CpuExec{}, g, d_y, w, bias, d_x, accumulate, scratch); });
-}
-
-void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
-                  bool accumulate, View scratch) {
-  const Observed observed(ex);
-  run_in_stream(ex, "conv2d_wgrad", {x, d_y, d_w}, scratch,
-                [=] { conv2d_wgrad(CpuExec{}, g, x, d_y, d_w, accumulate, scratch); });
-}
+std::string conv2d_library() { return library_of("cuDNN"); }
+std::string gemm_library() { return library_of("cuBLASLt"); }
 
 void gemm(const CudaExec& ex, const GemmArgs& args) {
   const Observed observed(ex);
+  choose_product(ex, args, gemm_sizes(args));
   run_in_stream(ex, "gemm", {args.a, args.b, args.c}, {}, [=] { gemm(CpuExec{}, args); });
 }
 
 void batched_gemm(const CudaExec& ex, const GemmArgs& args) {
   const Observed observed(ex);
+  choose_product(ex, args, batched_gemm_sizes(args));
   run_in_stream(ex, "batched_gemm", {args.a, args.b, args.c}, {},
                 [=] { batched_gemm(CpuExec{}, args); });
 }

@@ -6,6 +6,8 @@
 
 #include "kernels/common/cuda_status.h"
 #include "kernels/common/launch_nothing.h"
+#include "kernels/conv/conv2d.h"
+#include "kernels/linear/gemm.h"
 
 namespace bigbigan {
 namespace {
@@ -152,7 +154,8 @@ std::vector<std::string> cuda_device_names() {
   return names;
 }
 
-CudaDevice::CudaDevice(int index) {
+CudaDevice::CudaDevice(int index) : plans_(std::make_unique<LibraryPlans>()) {
+  exec_.plans = plans_.get();
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) fail_for_driver();
@@ -179,6 +182,24 @@ DeviceProperties CudaDevice::properties() const {
   check_cuda(cudaGetDeviceProperties(&found, index), "CUDA device");
   check_cuda(cudaDriverGetVersion(&version), "CUDA driver");
   return {.name = found.name, .driver = cuda_version(version), .cache_bytes = found.l2CacheSize};
+}
+
+std::string CudaDevice::chosen_by() const {
+  int index = 0;
+  cudaDeviceProp found;
+  check_cuda(cudaGetDevice(&index), "CUDA device");
+  check_cuda(cudaGetDeviceProperties(&found, index), "CUDA device");
+  return fmt::format("{} ({}.{}), {}, {}\n", found.name, found.major, found.minor, conv2d_library(),
+                     gemm_library());
+}
+
+std::string CudaDevice::plans() const { return chosen_by() + plans_->text(); }
+
+bool CudaDevice::take_over_plans(std::string_view text) const {
+  const std::string mine = chosen_by();
+  if (!text.starts_with(mine)) return false;
+  plans_->take_over(text.substr(mine.size()));
+  return true;
 }
 
 void CudaDevice::synchronize() const {

@@ -8,7 +8,7 @@
 
 #include "engine/core/allocator.h"
 #include "engine/core/device.h"
-#include "kernels/common/exec.h"
+#include "kernels/common/library_plans.h"
 
 namespace bigbigan {
 
@@ -49,10 +49,17 @@ class CudaDevice {
     return std::make_unique<CudaMemory>(exec_.stream);
   }
   [[nodiscard]] DeviceProperties properties() const;
+  // Accelerator::plans and take_over_plans.
+  [[nodiscard]] std::string plans() const;
+  [[nodiscard]] bool take_over_plans(std::string_view text) const;
   // Waits for all launches; throws Error{kSystem} for an error that one of them met.
   void synchronize() const;
 
  private:
+  // "NVIDIA H200 (9.0), cuDNN 9.19.0, cuBLASLt 13.1.0\n"
+  [[nodiscard]] std::string chosen_by() const;
+
+  std::unique_ptr<LibraryPlans> plans_;
   CudaExec exec_;
 };
 

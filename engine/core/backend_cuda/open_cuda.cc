@@ -22,6 +22,10 @@ class CudaAccelerator final : public Accelerator {
     return std::make_unique<CudaTimeline>(device_.exec().stream);
   }
   [[nodiscard]] DeviceProperties properties() const override { return device_.properties(); }
+  [[nodiscard]] std::string plans() const override { return device_.plans(); }
+  [[nodiscard]] bool take_over_plans(std::string_view text) override {
+    return device_.take_over_plans(text);
+  }
 
  private:
   CudaDevice device_;

@@ -20,8 +20,9 @@ struct Engine {
   int64_t workspace_bytes = 0;
 };
 // The engine that a launch of this problem would get on another machine's device, described by
-// `device` as DeviceProperties::serialize() writes it. Nothing runs.
+// `device` as DeviceProperties::serialize() writes it: by heuristics, or the one of that name.
+// Nothing runs.
 Engine find_engine(ConvPass pass, const ConvGeometry& g, DType dtype, const ConvExtras& extras,
-                   bool fused, std::string_view device);
+                   bool fused, std::string_view device, const std::string& name = "");
 
 }  // namespace bigbigan::cudnn

@@ -2,10 +2,10 @@
 //
 // Note [Engines]: a problem gets the first engine of cuDNN's heuristics that is deterministic,
 // works in the precision asked for, and neither transforms (FFT, Winograd) nor rounds on the way;
-// the same one as long as the process lives, and by heuristics, not by timing: the same one again
-// on the same device, library and limit. One whose workspace stays below a limit is preferred
+// by heuristics, not by timing. One whose workspace stays below a limit is preferred
 // (BIGBIGAN_CONV_WORKSPACE_MIB, 512): the first for f32 ask for up to 3 GB. Bias and ReLU belong to
-// the graph where cuDNN has such an engine, else to conv2d_finish, as does adding to a gradient.
+// the graph where cuDNN has such an engine. An engine that was chosen before (Note [Recorded
+// plans]) is taken whatever heuristics and limit say now.
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING
 #include <cudnn_frontend.h>
 
@@ -18,10 +18,8 @@
 
 #include "kernels/common/cuda_status.h"
 #include "kernels/common/vendor_library.h"
-#include "kernels/conv/conv2d.h"
-#include "kernels/conv/conv2d_cudnn.h"
-#include "kernels/conv/conv2d_shapes.h"
-#include "kernels/conv/finish.h"
+#include "kernels/conv/conv_plans.h"
+#include "kernels/conv/conv_plans_cudnn.h"
 
 namespace cudnn_frontend {
 void* cudnn_dlhandle = nullptr;  // where the frontend looks for cuDNN's functions
@@ -35,30 +33,8 @@ using GraphTensor = std::shared_ptr<frontend::graph::Tensor_attributes>;
 
 constexpr int64_t kAlignment = 16;  // of every operand, as engines expect
 
-// Names of operands within a graph.
+// Operands within a graph.
 enum Operand : int64_t { kX = 1, kWeight, kY, kBias };
-
-struct Problem {
-  ConvPass pass = ConvPass::kFprop;
-  ConvGeometry g;
-  DType dtype = DType::kF32;
-  ConvExtras extras;
-
-  [[nodiscard]] bool has_epilogue() const { return extras.bias || extras.relu; }
-  [[nodiscard]] Shape result() const {
-    if (pass == ConvPass::kFprop) return g.y();
-    return pass == ConvPass::kDgrad ? g.x() : g.weight();
-  }
-  [[nodiscard]] DType result_dtype() const {
-    return pass == ConvPass::kWgrad ? master_dtype(dtype) : dtype;
-  }
-  [[nodiscard]] std::string name() const {
-    constexpr const char* kPasses[] = {"fprop", "dgrad", "wgrad"};
-    return fmt::format("conv2d {} of x {} and weight {}, stride {}, pad {}, {}",
-                       kPasses[static_cast<int>(pass)], g.x(), g.weight(), g.stride, g.pad,
-                       name_of(dtype));
-  }
-};
 
 // --- graphs ---
 
@@ -93,7 +69,7 @@ frontend::DataType_t library_type(DType dtype) {
   return dtype == DType::kBF16 ? frontend::DataType_t::BFLOAT16 : frontend::DataType_t::FLOAT;
 }
 
-std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
+std::shared_ptr<frontend::graph::Graph> graph_of(const ConvProblem& p, bool fused) {
   const auto graph = std::make_shared<frontend::graph::Graph>();
   graph->set_io_data_type(library_type(p.dtype))
       .set_intermediate_data_type(frontend::DataType_t::FLOAT)
@@ -127,7 +103,6 @@ std::shared_ptr<frontend::graph::Graph> graph_of(const Problem& p, bool fused) {
     made = pointwise(*graph, frontend::PointwiseMode_t::RELU_FWD, made, nullptr, shape);
   }
   lay_out(*made, shape).set_uid(output).set_alignment(kAlignment).set_output(true);
-  made->set_data_type(library_type(p.result_dtype()));
   return graph;
 }
 
@@ -187,15 +162,31 @@ std::array<int64_t, 2> workspace_limits() {
   return {mib << 20, std::numeric_limits<int64_t>::max()};
 }
 
-// Finds an engine for the graph that needs no more workspace; empty, or why there is none.
+// Builds the plan of that name, wherever heuristics have put it.
+frontend::error_t build_named_plan(frontend::graph::Graph& graph, const std::string& name) {
+  for (int64_t i = 0; i < graph.get_execution_plan_count(); ++i) {
+    std::string found;
+    auto status = graph.get_plan_name_at_index(i, found);
+    if (status.is_bad() || found == name)
+      return status.is_bad() ? status : graph.build_plan_at_index(i);
+  }
+  return {frontend::error_code_t::HEURISTIC_QUERY_FAILED, "it is not among cuDNN's plans"};
+}
+
+// Finds an engine for the graph: the one of that name, or where it is empty the first that needs no
+// more workspace. Empty, or why there is none.
 std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t handle,
-                    int64_t most_bytes) {
+                    const std::string& name, int64_t most_bytes) {
   using frontend::HeurMode_t;
   try {
     auto status = graph.validate();
     if (status.is_good()) status = graph.build_operation_graph(handle);
     if (status.is_good()) {
       status = graph.create_execution_plans({HeurMode_t::A, HeurMode_t::FALLBACK});
+    }
+    if (!name.empty()) {
+      if (status.is_good()) status = build_named_plan(graph, name);
+      return status.is_good() ? std::string() : first_line(status.get_message());
     }
     graph.deselect_numeric_notes(unwanted_notes(dtype));
     graph.deselect_workspace_greater_than(most_bytes);
@@ -211,23 +202,41 @@ std::string compile(frontend::graph::Graph& graph, DType dtype, cudnnHandle_t ha
 
 struct Plan {
   std::shared_ptr<frontend::graph::Graph> graph;
+  std::string name;
   bool is_fused = false;  // bias and ReLU are done by the graph
   int64_t workspace_bytes = 0;
+  std::string problem;  // why there is none
 };
 
-Plan plan_of(const Problem& p, cudnnHandle_t handle) {
+// A graph with the plan of that name, or one that fits the limit.
+Plan find_plan(const ConvProblem& p, bool fused, cudnnHandle_t handle, const std::string& name,
+               int64_t most_bytes,
+               const std::shared_ptr<frontend::DeviceProperties>& device = nullptr) {
+  Plan plan{.graph = graph_of(p, fused), .is_fused = fused};
+  if (device) {
+    plan.graph->set_device_properties(device);
+    // Any, or it asks this machine's device; convolutions do not care.
+    plan.graph->set_sm_version(1);
+  }
+  plan.problem = compile(*plan.graph, p.dtype, handle, name, most_bytes);
+  if (!plan.problem.empty()) return plan;
+  auto status = plan.graph->get_plan_name(plan.name);
+  check(status.is_good(), "cuDNN plan: {}", status.get_message());
+  check(name.empty() || plan.name == name, "cuDNN plan {}: found as {}", name, plan.name);
+  plan.workspace_bytes = plan.graph->get_workspace_size();
+  return plan;
+}
+
+// The first that there is: in little workspace before in much, and fused before not.
+Plan plan_by_heuristics(const ConvProblem& p, cudnnHandle_t handle) {
   std::string reasons;
   for (const int64_t most_bytes : workspace_limits()) {
     reasons.clear();
     for (const bool fused : {true, false}) {
       if (fused && (!p.has_epilogue() || p.extras.accumulate)) continue;
-      Plan plan{graph_of(p, fused), fused, 0};
-      const std::string reason = compile(*plan.graph, p.dtype, handle, most_bytes);
-      if (reason.empty()) {
-        plan.workspace_bytes = plan.graph->get_workspace_size();
-        return plan;
-      }
-      reasons += (reasons.empty() ? "" : "; without bias and ReLU: ") + reason;
+      Plan plan = find_plan(p, fused, handle, "", most_bytes);
+      if (plan.problem.empty()) return plan;
+      reasons += (reasons.empty() ? "" : "; without bias and ReLU: ") + plan.problem;
     }
   }
   fail(ExitCode::kSystem,
@@ -235,133 +244,93 @@ Plan plan_of(const Problem& p, cudnnHandle_t handle) {
        reasons);
 }
 
-// The handles and plans of the process.
-class Convolutions {
+constexpr std::string_view kFused = "fused ";
+
+Plan recorded_plan(const ConvProblem& p, cudnnHandle_t handle, const std::string& choice) {
+  const bool fused = choice.starts_with(kFused);
+  Plan plan = find_plan(p, fused, handle, choice.substr(fused ? kFused.size() : 0),
+                        workspace_limits().back());
+  if (!plan.problem.empty()) {
+    fail(ExitCode::kSystem, "{}: cuDNN has no longer the plan {} of the checkpoint: {}", p.name(),
+         choice, plan.problem);
+  }
+  return plan;
+}
+
+// The handles of the process, by device; released with it.
+class Handles {
  public:
-  static Convolutions& instance() {
-    static Convolutions convolutions;
-    return convolutions;
+  static Handles& instance() {
+    static Handles handles;
+    return handles;
   }
 
-  const Plan& plan_for(const Problem& p) {
+  // body(handle) with the current device's; one at a time: the handle's stream is that of one call.
+  template <class Body>
+  auto with(const Body& body) {
     const std::lock_guard lock(mutex_);
-    const int device = current_device();
-    const ConvGeometry& g = p.g;
-    const Key key{{device, int64_t(p.pass), int64_t(p.dtype), p.extras.bias, p.extras.relu,
-                   p.extras.accumulate},
-                  {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad}};
-    const auto found = plans_.find(key);
-    if (found != plans_.end()) return found->second;
-    return plans_.emplace(key, plan_of(p, handle_of(device))).first->second;
-  }
-
-  void execute(const CudaExec& ex, const Plan& plan, std::unordered_map<int64_t, void*> operands,
-               void* workspace) {
-    const std::lock_guard lock(mutex_);  // the handle's stream is that of one call
-    const cudnnHandle_t handle = handle_of(current_device());
-    check_cudnn(frontend::detail::set_stream(handle, ex.stream), "cuDNN stream");
-    auto status = plan.graph->execute(handle, operands, workspace);
-    if (status.is_bad()) fail(ExitCode::kSystem, "conv2d: cuDNN: {}", status.get_message());
+    int device = 0;
+    check_cuda(cudaGetDevice(&device), "conv2d");
+    cudnnHandle_t& handle = handles_[device];
+    if (handle == nullptr) check_cudnn(frontend::detail::create_handle(&handle), "cuDNN handle");
+    return body(handle);
   }
 
  private:
-  using Key = std::pair<std::array<int64_t, 6>, std::array<int64_t, 9>>;
-
-  Convolutions() { open_cudnn(); }
-
-  static int current_device() {
-    int device = 0;
-    check_cuda(cudaGetDevice(&device), "conv2d");
-    return device;
-  }
-
-  cudnnHandle_t handle_of(int device) {
-    cudnnHandle_t& handle = handles_[device];
-    if (handle == nullptr) check_cudnn(frontend::detail::create_handle(&handle), "cuDNN handle");
-    return handle;
-  }
+  Handles() { open_cudnn(); }
 
   std::mutex mutex_;
-  std::map<int, cudnnHandle_t> handles_;  // by device; released with the process
-  std::map<Key, Plan> plans_;
+  std::map<int, cudnnHandle_t> handles_;
 };
 
-// --- a launch ---
-
-// Bytes of the scratch: the library's workspace, then the result where it is formed apart.
-int64_t apart_at(const Plan& plan) { return (plan.workspace_bytes + 255) / 256 * 256; }
-
-int64_t scratch_bytes(const Problem& p, const Plan& plan) {
-  if (!p.extras.accumulate) return plan.workspace_bytes;
-  return apart_at(plan) + p.result().elems() * static_cast<int64_t>(size_of(p.result_dtype()));
+// Which operands a pass reads, in the order of ConvOperands, and writes.
+struct Roles {
+  Operand first, second, result;
+};
+Roles roles_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::kFprop:
+      return {kX, kWeight, kY};
+    case ConvPass::kDgrad:
+      return {kY, kWeight, kX};
+    default:
+      return {kX, kY, kWeight};
+  }
 }
 
-// `inputs`: the two operands of the convolution, by their names in the graph.
-void run(const CudaExec& ex, const Problem& p,
-         std::initializer_list<std::pair<Operand, ConstView>> inputs, Operand output,
-         ConstView bias, View result, View scratch) {
-  const Plan& plan = Convolutions::instance().plan_for(p);
-  check(scratch.bytes() >= scratch_bytes(p, plan), "{}: {} bytes of scratch, needs {}", p.name(),
-        scratch.bytes(), scratch_bytes(p, plan));
-  View made = result;
-  if (p.extras.accumulate) made.data = static_cast<std::byte*>(scratch.data) + apart_at(plan);
-  std::unordered_map<int64_t, void*> operands;
-  const auto add = [&](Operand operand, ConstView view) {
-    check(view.dtype == (operand == output ? p.result_dtype() : p.dtype), "{}: an operand is {}",
-          p.name(), name_of(view.dtype));
-    check(reinterpret_cast<uintptr_t>(view.data) % kAlignment == 0,
-          "{}: an operand is not at a multiple of {} bytes", p.name(), kAlignment);
-    operands[operand] = const_cast<void*>(view.data);
-  };
-  for (const auto& [operand, view] : inputs) add(operand, view);
-  add(output, made);
-  if (bias && plan.is_fused) add(kBias, bias);
-  Convolutions::instance().execute(ex, plan, std::move(operands), scratch.data);
-  if (p.extras.accumulate || (p.has_epilogue() && !plan.is_fused)) {
-    conv2d_finish(ex, made, bias, p.extras.relu, result, p.extras.accumulate);
-  }
+void execute(const CudaExec& ex, const Plan& plan, const Roles& roles, const ConvOperands& operands,
+             void* workspace) {
+  const auto address = [](ConstView view) { return const_cast<void*>(view.data); };
+  std::unordered_map<int64_t, void*> addresses = {{roles.first, address(operands.first)},
+                                                  {roles.second, address(operands.second)},
+                                                  {roles.result, operands.result.data}};
+  if (operands.bias && plan.is_fused) addresses[kBias] = address(operands.bias);
+  Handles::instance().with([&](cudnnHandle_t handle) {
+    check_cudnn(frontend::detail::set_stream(handle, ex.stream), "cuDNN stream");
+    auto status = plan.graph->execute(handle, addresses, workspace);
+    if (status.is_bad()) fail(ExitCode::kSystem, "conv2d: cuDNN: {}", status.get_message());
+  });
 }
 
 }  // namespace
 
-int64_t conv2d_scratch_bytes(const CudaExec&, ConvPass pass, const ConvGeometry& g, DType dtype,
-                             const ConvExtras& extras) {
-  const Problem p{pass, g, dtype, extras};
-  if (g.n == 0 || p.result().elems() == 0) return 0;
-  return scratch_bytes(p, Convolutions::instance().plan_for(p));
+ConvPlan make_conv_plan(const ConvProblem& p, const std::string& choice) {
+  Plan plan = Handles::instance().with([&](cudnnHandle_t handle) {
+    return choice.empty() ? plan_by_heuristics(p, handle) : recorded_plan(p, handle, choice);
+  });
+  return {.choice = (plan.is_fused ? std::string(kFused) : "") + plan.name,
+          .is_fused = plan.is_fused,
+          .workspace_bytes = plan.workspace_bytes,
+          .execute = [plan, roles = roles_of(p.pass)](
+                         const CudaExec& ex, const ConvOperands& operands, void* workspace) {
+            execute(ex, plan, roles, operands, workspace);
+          }};
 }
 
-void conv2d_fprop(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
-                  ConstView bias, bool relu, View y, View scratch) {
-  const Observed observed(ex,
-                          {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
-  check_fprop(g, x, w, bias, y);
-  if (y.elems() == 0) return;
-  run(ex, {ConvPass::kFprop, g, y.dtype, {bool(bias), relu}}, {{kX, x}, {kWeight, w}}, kY, bias, y,
-      scratch);
-}
-
-void conv2d_dgrad(const CudaExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
-                  ConstView bias, View d_x, bool accumulate, View scratch) {
-  const Observed observed(
-      ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
-  check_dgrad(g, d_y, w, bias, d_x);
-  if (d_x.elems() == 0) return;
-  run(ex, {ConvPass::kDgrad, g, d_x.dtype, {.bias = bool(bias), .accumulate = accumulate}},
-      {{kY, d_y}, {kWeight, w}}, kX, bias, d_x, scratch);
-}
-
-void conv2d_wgrad(const CudaExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
-                  bool accumulate, View scratch) {
-  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
-  check_wgrad(g, x, d_y, d_w);
-  if (d_w.elems() == 0) return;
-  if (g.n == 0) {  // a sum of nothing
-    if (accumulate) return;
-    return check_cuda(cudaMemsetAsync(d_w.data, 0, d_w.bytes(), ex.stream), "conv2d");
-  }
-  run(ex, {ConvPass::kWgrad, g, x.dtype, {.accumulate = accumulate}}, {{kX, x}, {kY, d_y}}, kWeight,
-      {}, d_w, scratch);
+std::string conv2d_library() {
+  open_cudnn();
+  const size_t version = frontend::detail::get_backend_version();
+  return fmt::format("cuDNN {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
 namespace cudnn {
@@ -369,30 +338,23 @@ namespace cudnn {
 void validate_graph(ConvPass pass, const ConvGeometry& g, DType dtype, const ConvExtras& extras,
                     bool fused) {
   open_cudnn();
-  const Problem p{pass, g, dtype, extras};
+  const ConvProblem p{pass, g, dtype, extras};
   auto status = graph_of(p, fused)->validate();
   check(status.is_good(), "{}: {}", p.name(), status.get_message());
 }
 
 Engine find_engine(ConvPass pass, const ConvGeometry& g, DType dtype, const ConvExtras& extras,
-                   bool fused, std::string_view device) {
+                   bool fused, std::string_view device, const std::string& name) {
   open_cudnn();
   const auto properties = std::make_shared<frontend::DeviceProperties>();
   auto status = properties->deserialize({device.begin(), device.end()});
   check(status.is_good(), "cuDNN device properties: {}", status.get_message());
-  Engine found;
+  Plan plan;
   for (const int64_t most_bytes : workspace_limits()) {
-    const auto graph = graph_of({pass, g, dtype, extras}, fused);
-    graph->set_device_properties(properties);
-    graph->set_sm_version(1);  // any, or it asks this machine's device; convolutions do not care
-    found.problem = compile(*graph, dtype, nullptr, most_bytes);
-    if (!found.problem.empty()) continue;
-    status = graph->get_plan_name(found.name);
-    check(status.is_good(), "cuDNN plan: {}", status.get_message());
-    found.workspace_bytes = graph->get_workspace_size();
-    break;
+    plan = find_plan({pass, g, dtype, extras}, fused, nullptr, name, most_bytes, properties);
+    if (plan.problem.empty()) break;
   }
-  return found;
+  return {plan.name, plan.problem, plan.workspace_bytes};
 }
 
 }  // namespace cudnn
