@@ -38,6 +38,9 @@ std::vector<ConfigField> config_fields(Config& c) {
        "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
       {"train.capture", &c.train.capture,
        "on a GPU, record the launches of a step once and replay them"},
+      {"train.measure_rewrites", &c.train.measure_rewrites,
+       "on a GPU, time each block of G and D with and without its exact rewrite before step 1, and "
+       "take the faster"},
       {.key = "train.precision",
        .value = &c.train.precision,
        .doc = "of activations; with bf16, weights are kept in f32 too, and pictures drawn in f32",

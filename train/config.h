@@ -27,6 +27,7 @@ struct TrainConfig {
   int64_t threads = 0;
   int64_t max_bad_steps = 5;
   bool capture = true;
+  bool measure_rewrites = false;  // Note [Measured rewrites]
   std::string precision = "f32";
 
   // Context::dtype of a training step.

@@ -37,6 +37,7 @@ FlatJson to_flat_json(const TrainState& s) {
           {"ranks", s.ranks},
           {"data_fingerprint", s.data_fingerprint},
           {"config", s.config},
+          {"plain_blocks", s.plain_blocks},
           {"plans", s.plans}};
 }
 
@@ -60,6 +61,7 @@ TrainState from_flat_json(const FlatJson& json, const std::string& source) {
           .ranks = integer("ranks"),
           .data_fingerprint = text("data_fingerprint"),
           .config = text("config"),
+          .plain_blocks = text("plain_blocks"),
           .plans = text("plans")};
 }
 

@@ -18,8 +18,9 @@ struct TrainState {
   double elapsed_seconds = 0;  // of training
   int64_t ranks = 1;           // of the last step
   std::string data_fingerprint;
-  std::string config;  // TOML
-  std::string plans;   // Accelerator::plans(); empty where no accelerator has trained
+  std::string config;        // TOML
+  std::string plain_blocks;  // Note [Measured rewrites]
+  std::string plans;         // Accelerator::plans(); empty where no accelerator has trained
 };
 
 // Saves the model, its averages, the optimiser and `state` as checkpoint `state.step` of `run`.

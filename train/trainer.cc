@@ -12,6 +12,7 @@
 #include "engine/util/text.h"
 #include "models/bigbigan/inference.h"
 #include "models/bigbigan/load.h"
+#include "train/measured_rewrites.h"
 
 namespace bigbigan {
 namespace {
@@ -122,6 +123,7 @@ void Trainer::resume() {
   require_equal_ranks(checkpoint);
   if (!checkpoint) {
     model_.initialize(static_cast<uint64_t>(config_.train.seed));
+    state_.plain_blocks = measure_rewrites(config_, device_, ranks_, ctx_, model_);
     state_.ranks = ranks_.size();
     return;
   }
@@ -133,6 +135,7 @@ void Trainer::resume() {
          checkpoint->string(), state_.data_fingerprint, config_.data.path, fingerprint);
   }
   load_training(vfs_, *checkpoint, model_);
+  use_plain_blocks(model_, state_.plain_blocks);
   const std::string other_plans = take_over_plans(device_.accelerator(), state_);
   step_->set_updates(state_.d_updates, state_.eg_updates);
   saved_step_ = state_.step;

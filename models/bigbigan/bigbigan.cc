@@ -18,6 +18,12 @@ std::vector<ParamStore*> BigBiGAN::stores() {
   return all;
 }
 
+std::vector<RewritableBlock> BigBiGAN::rewritable_blocks() {
+  std::vector<RewritableBlock> all = generator.rewritable_blocks();
+  for (RewritableBlock& block : discriminator.rewritable_blocks()) all.push_back(std::move(block));
+  return all;
+}
+
 void BigBiGAN::allocate(const Context& ctx, bool training, Communicator* shards) {
   for (ParamStore* store : stores()) store->allocate(ctx, training, shards);
 }

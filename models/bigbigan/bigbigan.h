@@ -52,6 +52,8 @@ class BigBiGAN {
   Discriminator discriminator;
 
   [[nodiscard]] std::vector<ParamStore*> stores();
+  // Of G, then of D.
+  [[nodiscard]] std::vector<RewritableBlock> rewritable_blocks();
 
  private:
   // H(z) and the scores of one half of the pairs, given F(x).

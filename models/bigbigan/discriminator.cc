@@ -7,7 +7,7 @@ namespace bigbigan {
 
 Discriminator::Discriminator(const ModelConfig& config, const Architecture& arch, ParamStore& store)
     : spectral_(config.sn_eps),
-      rewrites_(config.rewrites),
+      resolution_(config.resolution),
       attention_resolution_(arch.d_attention) {
   const Scope scope{store, "discriminator", &spectral_};
   const Scope image = scope / "image";
@@ -20,7 +20,7 @@ Discriminator::Discriminator(const ModelConfig& config, const Architecture& arch
             .down = static_cast<int64_t>(i) < arch.d_downs,
             .first = i == 0};
     if (b.down || in != out) b.conv_sc = Conv2d(block / "conv_sc", in, out, 1, true);
-    if (b.down && rewrites_) spectral_.keep_master(b.conv_2.weight);
+    if (b.down) choose_rewrite(b, config.rewrites);
     blocks_.push_back(b);
     in = out;
     if (b.down) resolution /= 2;
@@ -61,7 +61,7 @@ Var Discriminator::block(const Context& ctx, const PreparedWeights& prepared, co
     h = b.conv_2(ctx, prepared, h);
     return add(ctx, h, b.conv_sc ? b.conv_sc(ctx, prepared, x) : x);
   }
-  if (rewrites_) {
+  if (b.is_rewritten) {
     h = conv2d(ctx, h, fold_avg_pool_weight(ctx, b.conv_2.weight(ctx, prepared)),
                b.conv_2.bias_var(ctx), {.stride = 2, .pad = 1});
     return add(ctx, h, b.conv_sc(ctx, prepared, avg_pool2x2(ctx, x)));
@@ -95,6 +95,35 @@ Var Discriminator::score_z(const Context& ctx, const PreparedWeights& prepared,
 Var Discriminator::score_xz(const Context& ctx, const PreparedWeights& prepared,
                             const Var& j) const {
   return score_xz_(ctx, prepared, j);
+}
+
+void Discriminator::choose_rewrite(Block& block, bool rewritten) {
+  block.is_rewritten = rewritten;
+  spectral_.keep_master(block.conv_2.weight, rewritten);
+}
+
+std::vector<RewritableBlock> Discriminator::rewritable_blocks() {
+  std::vector<RewritableBlock> all;
+  int64_t side = resolution_;
+  for (Block& b : blocks_) {
+    if (!b.down) break;  // none after it does
+    const auto pass = [this, &b, side](const Context& ctx, int64_t n) {
+      const Shape& weight = b.conv_1.weight.param.shape();
+      return lone_pass(ctx, {.spectral = spectral_,
+                             .weights = {b.conv_1.weight, b.conv_2.weight, b.conv_sc.weight},
+                             .inputs = {{n, side, side, weight[3]}},
+                             .output = {n, side / 2, side / 2, weight[0]},
+                             .forward = [this, &b](const Context& taped, const PreparedWeights& w,
+                                                   std::span<const Var> in) {
+                               return block(taped, w, b, in[0]);
+                             }});
+    };
+    all.push_back({.name = "discriminator.image.block_" + std::to_string(all.size()),
+                   .choose = [this, &b](bool rewritten) { choose_rewrite(b, rewritten); },
+                   .pass = pass});
+    side /= 2;
+  }
+  return all;
 }
 
 }  // namespace bigbigan

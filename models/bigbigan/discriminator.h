@@ -4,6 +4,7 @@
 
 #include "models/bigbigan/config.h"
 #include "models/layers/layers.h"
+#include "models/layers/lone_pass.h"
 
 namespace bigbigan {
 
@@ -24,18 +25,20 @@ class Discriminator {
   Var score_x(const Context& ctx, const PreparedWeights& prepared, const Var& f) const;
   Var score_z(const Context& ctx, const PreparedWeights& prepared, const Var& h) const;
   Var score_xz(const Context& ctx, const PreparedWeights& prepared, const Var& j) const;
+  // The blocks of F that halve the image; they refer to this discriminator.
+  [[nodiscard]] std::vector<RewritableBlock> rewritable_blocks();
 
  private:
   struct Block {
     Conv2d conv_1, conv_2, conv_sc;
-    bool down = false, first = false;
+    bool down = false, first = false, is_rewritten = false;
   };
   Var block(const Context& ctx, const PreparedWeights& prepared, const Block& block,
             const Var& x) const;
+  void choose_rewrite(Block& block, bool rewritten);
 
   SpectralSet spectral_;
-  bool rewrites_;
-  int64_t attention_resolution_;
+  int64_t resolution_, attention_resolution_;
   std::vector<Block> blocks_;
   Attention attention_;
   Linear score_x_, score_z_, score_xz_;

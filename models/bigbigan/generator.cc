@@ -10,7 +10,6 @@ namespace bigbigan {
 
 Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamStore& store)
     : spectral_(config.sn_eps),
-      rewrites_(config.rewrites),
       z_chunk_(arch.z_chunk),
       first_channels_(arch.g_channels[0]),
       attention_resolution_(arch.g_attention) {
@@ -31,7 +30,7 @@ Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamS
     // bias has no gradient. Adam would turn the rounding noise of that zero into steps of full
     // size: it gets none.
     store.freeze(blocks_.back().conv_1.bias);
-    if (rewrites_) spectral_.keep_master(blocks_.back().conv_1.weight);
+    choose_rewrite(blocks_.back(), config.rewrites);
     if (attention_resolution_ == (8LL << i)) attention_ = Attention(scope / "attention", out);
   }
   const int64_t last = arch.g_channels.back();
@@ -59,13 +58,43 @@ Var Generator::block(const Context& ctx, const PreparedWeights& prepared, const 
                      const Var& x, const Var& condition) const {
   const Var weight = b.conv_1.weight(ctx, prepared);
   const Var bias = b.conv_1.bias(ctx);
-  Var h = b.bn_1(ctx, prepared, x, condition, !rewrites_);
-  h = rewrites_ ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), bias,
-                                    {.stride = 2, .pad = 1})
-                : conv2d(ctx, h, weight, bias, {.pad = 1});
+  Var h = b.bn_1(ctx, prepared, x, condition, !b.is_rewritten);
+  h = b.is_rewritten ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), bias,
+                                         {.stride = 2, .pad = 1})
+                     : conv2d(ctx, h, weight, bias, {.pad = 1});
   h = b.conv_2(ctx, prepared, b.bn_2(ctx, prepared, h, condition, false));
-  if (rewrites_) return add_upsampled(ctx, h, b.conv_sc(ctx, prepared, x));
+  if (b.is_rewritten) return add_upsampled(ctx, h, b.conv_sc(ctx, prepared, x));
   return add(ctx, h, b.conv_sc(ctx, prepared, upsample2x(ctx, x)));
+}
+
+void Generator::choose_rewrite(Block& block, bool rewritten) {
+  block.is_rewritten = rewritten;
+  spectral_.keep_master(block.conv_1.weight, rewritten);
+}
+
+std::vector<RewritableBlock> Generator::rewritable_blocks() {
+  std::vector<RewritableBlock> all;
+  int64_t side = 4;
+  for (Block& b : blocks_) {
+    const auto pass = [this, &b, side](const Context& ctx, int64_t n) {
+      const Shape &weight = b.conv_1.weight.param.shape(), &gain = b.bn_1.gain.weight.param.shape();
+      return lone_pass(
+          ctx, {.spectral = spectral_,
+                .weights = {b.bn_1.gain.weight, b.bn_1.bias.weight, b.bn_2.gain.weight,
+                            b.bn_2.bias.weight, b.conv_1.weight, b.conv_2.weight, b.conv_sc.weight},
+                .inputs = {{n, side, side, weight[3]}, {n, gain[1]}},
+                .output = {n, 2 * side, 2 * side, weight[0]},
+                .forward = [this, &b](const Context& taped, const PreparedWeights& w,
+                                      std::span<const Var> in) {
+                  return block(taped, w, b, in[0], in[1]);
+                }});
+    };
+    all.push_back({.name = "generator.block_" + std::to_string(all.size()),
+                   .choose = [this, &b](bool rewritten) { choose_rewrite(b, rewritten); },
+                   .pass = pass});
+    side *= 2;
+  }
+  return all;
 }
 
 }  // namespace bigbigan

@@ -19,7 +19,7 @@ PreparedWeights SpectralSet::prepare(const Context& ctx) const {
   for (size_t i = 0; i < weights_.size(); ++i) {
     weights.push_back(weights_[i].master(ctx));
     directions.push_back(u_[i](ctx));
-    dtypes.push_back(keeps_master_[i] ? master_dtype(ctx.dtype) : ctx.dtype);
+    dtypes.push_back(dtype_of(ctx, {weights_[i], static_cast<int>(i)}));
   }
   // One rank alone has nothing to send meanwhile.
   const int64_t group_bytes = ctx.comm == nullptr ? kOneSpectralGroup : kSpectralGroupBytes;

@@ -30,8 +30,12 @@ class SpectralSet {
 
   // Declares `<name>` (without ".weight") as normalised; adds the buffer `<name>.u`.
   Weight add(ParamStore& store, const std::string& name, Param weight);
-  // The weight is folded before it meets an activation: prepare() does not round it.
-  void keep_master(const Weight& weight) { keeps_master_.at(weight.spectral) = true; }
+  // Whether the weight is folded before it meets an activation: then prepare() does not round it.
+  void keep_master(const Weight& weight, bool keeps) { keeps_master_.at(weight.spectral) = keeps; }
+  // Of the weight, as prepare() makes it.
+  [[nodiscard]] DType dtype_of(const Context& ctx, const Weight& weight) const {
+    return keeps_master_.at(weight.spectral) ? master_dtype(ctx.dtype) : ctx.dtype;
+  }
   [[nodiscard]] size_t size() const { return weights_.size(); }
   // weight / sigma for all; one power iteration when ctx.power_iteration.
   [[nodiscard]] PreparedWeights prepare(const Context& ctx) const;

@@ -4,6 +4,7 @@
 #include "engine/io/npy.h"
 #include "engine/util/text.h"
 #include "tests/engine_io/scratch.h"
+#include "train/measured_rewrites.h"
 #include "train/trainer.h"
 
 using namespace bigbigan;
@@ -40,13 +41,17 @@ void write_images(const ScratchFolder& folder) {
             std::as_bytes(std::span(pixels)));
 }
 
-void train(const ScratchFolder& folder, const char* run, const char* device, int64_t steps) {
+TrainState train(const ScratchFolder& folder, const char* run, const char* device, int64_t steps,
+                 bool measured = false) {
   PosixVfs vfs;
   std::filesystem::create_directories(folder / run);
   Device chosen(device, 1);
   const Ranks alone;
-  Trainer trainer(vfs, folder / run, tiny_config(folder, steps), chosen, alone);
+  Config config = tiny_config(folder, steps);
+  config.train.measure_rewrites = measured;
+  Trainer trainer(vfs, folder / run, config, chosen, alone);
   REQUIRE(trainer.run() == ExitCode::kOk);
+  return trainer.state();
 }
 
 std::string weights(const ScratchFolder& folder, const std::string& checkpoint) {
@@ -76,6 +81,29 @@ TEST_CASE("CUDA run: a checkpoint goes on on the other device") {
   train(folder, "run", "cuda:0", 2);
   train(folder, "run", "cpu", 3);
   REQUIRE(std::filesystem::exists(folder / "run/step-00000003"));
+}
+
+TEST_CASE("CUDA run: rewrites are measured before the first step, and not again") {
+  const ScratchFolder folder;
+  write_images(folder);
+  const std::string chosen = train(folder, "run", "cuda", 1, true).plain_blocks;
+  const std::filesystem::path first = folder / "run";
+  std::filesystem::copy(first, folder / "copy", std::filesystem::copy_options::recursive);
+  CHECK(train(folder, "run", "cuda", 2, true).plain_blocks == chosen);
+  CHECK(train(folder, "copy", "cuda", 2, true).plain_blocks == chosen);
+  CHECK(weights(folder, "run/step-00000002") == weights(folder, "copy/step-00000002"));
+}
+
+TEST_CASE("CUDA run: how long a block takes") {
+  Device device("cuda", 1);
+  BigBiGAN model(tiny_config(ScratchFolder(), 1).model);
+  const Context ctx{.exec = device.exec(), .allocator = &device.allocator()};
+  model.allocate(ctx, true);
+  const BlockSeconds seconds = seconds_on(*device.accelerator(), ctx, 2);
+  for (const RewritableBlock& block : model.rewritable_blocks()) {
+    INFO(block.name);
+    CHECK(seconds(block) > 0);
+  }
 }
 
 TEST_CASE("CUDA run: a device that is not there, and names of none") {
