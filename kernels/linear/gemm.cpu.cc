@@ -3,6 +3,7 @@
 #include <dnnl.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "kernels/common/dispatch.h"
@@ -99,13 +100,89 @@ void gemm_f32(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
 // The same product with f32 operands in place of bf16 ones.
 template <class Product>
 void through_f32(const GemmArgs& g, const Product& product) {
-  const Widened a(g.a), b(g.b);
+  const Widened a(g.a), b(g.b), bias(g.bias);
   const WidenedResult c(g.c, g.accumulate);
   GemmArgs wide = g;
   wide.a = a;
   wide.b = b;
+  wide.bias = bias;
   wide.c = c;
   product(wide);
+}
+
+template <class T>
+void product(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (s.k > 0) return gemm_f32(ex, g, s);
+  }
+  ex.for_range(s.m, rows_per_chunk(s), [&](int64_t begin, int64_t end) {
+    rows_by_loops(g, g.a.as<T>(), g.b.as<T>(), g.c.as<T>(), s, begin, end);
+  });
+}
+
+// Note [Epilogues], of one row of c.
+template <class T>
+void finish_row(const GemmArgs& g, const Sizes& s, int64_t row) {
+  T* const c = g.c.as<T>() + row * s.n;
+  const int64_t mask_bytes = gemm_mask_shape(s.m, s.n)[1];
+  const auto bit_of = [](int64_t column) { return uint8_t(1 << column % 8); };
+  for (int64_t j = 0; g.bias && j < s.n; ++j) c[j] += g.bias.as<T>()[j];
+  for (int64_t j = 0; g.relu && j < s.n; ++j) c[j] = c[j] > 0 ? c[j] : T(0);
+  if (g.positive) {
+    uint8_t* const mask = g.positive.as<uint8_t>() + row * mask_bytes;
+    std::fill(mask, mask + mask_bytes, uint8_t(0));
+    for (int64_t j = 0; j < s.n; ++j) mask[j / 8] |= c[j] > 0 ? bit_of(j) : 0;
+  }
+  if (g.only_where) {
+    const uint8_t* const mask = g.only_where.as<uint8_t>() + row * mask_bytes;
+    for (int64_t j = 0; j < s.n; ++j) {
+      if ((mask[j / 8] & bit_of(j)) == 0) c[j] = 0;
+    }
+  }
+}
+
+// a_sums [begin, end): a is stored (K, M).
+template <class T>
+void sum_columns(const GemmArgs& g, const Sizes& s, int64_t begin, int64_t end) {
+  std::vector<double> sums(end - begin);
+  for (int64_t k = 0; k < s.k; ++k) {
+    const T* const row = g.a.as<T>() + k * s.m + begin;
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += row[i];
+  }
+  std::copy(sums.begin(), sums.end(), g.a_sums.as<T>() + begin);
+}
+
+template <class T>
+void finish(const CpuExec& ex, const GemmArgs& g, const Sizes& s) {
+  constexpr int64_t kSumsPerChunk = 64;
+  if (g.bias || g.relu || g.only_where) {
+    const int64_t rows = std::max<int64_t>(1, kElementGrain / s.n);
+    ex.for_range(s.m, rows, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) finish_row<T>(g, s, row);
+    });
+  }
+  if (g.a_sums) {
+    ex.for_range(s.m, kSumsPerChunk,
+                 [&](int64_t begin, int64_t end) { sum_columns<T>(g, s, begin, end); });
+  }
+}
+
+void check_epilogue(const GemmArgs& g, const Sizes& s) {
+  const auto check_view = [](ConstView view, const char* name, DType dtype, const Shape& shape) {
+    if (!view) return;
+    check(view.dtype == dtype, "gemm: {} is {}, expected {}", name, name_of(view.dtype),
+          name_of(dtype));
+    check_shape("gemm", name, view.shape, shape);
+  };
+  check_view(g.addend, "addend", g.c.dtype, g.c.shape);
+  check_view(g.bias, "bias", g.c.dtype, {s.n});
+  check_view(g.positive, "positive", DType::kU8, gemm_mask_shape(s.m, s.n));
+  check_view(g.only_where, "only_where", DType::kU8, gemm_mask_shape(s.m, s.n));
+  check_view(g.a_sums, "a_sums", master_dtype(g.a.dtype), {s.m});
+  const bool is_first = g.addend || g.bias || g.relu;
+  check(int(is_first) + int(bool(g.only_where)) + int(bool(g.a_sums)) <= 1 &&
+            (g.relu || !g.positive) && !(g.addend && g.accumulate) && (g.transpose_a || !g.a_sums),
+        "gemm: epilogues that do not go together");
 }
 
 }  // namespace
@@ -118,7 +195,13 @@ GemmSizes gemm_sizes(const GemmArgs& g) {
   check((g.transpose_b ? b_columns : b_rows) == s.k && g.c.elems() == s.m * s.n,
         "gemm: {}{} times {}{} to {}", g.a.shape, g.transpose_a ? "^T" : "", g.b.shape,
         g.transpose_b ? "^T" : "", g.c.shape);
+  check_epilogue(g, s);
   return s;
+}
+
+Shape gemm_mask_shape(int64_t rows, int64_t columns) {
+  constexpr int64_t kBits = 128;
+  return {rows, (columns + kBits - 1) / kBits * kBits / 8};
 }
 
 GemmSizes batched_gemm_sizes(const GemmArgs& g) {
@@ -133,19 +216,22 @@ GemmSizes batched_gemm_sizes(const GemmArgs& g) {
 }
 
 void gemm(const CpuExec& ex, const GemmArgs& g) {
+  const Sizes s = gemm_sizes(g);
+  if (g.addend) {
+    if (g.c.bytes() > 0) std::memcpy(g.c.data, g.addend.data, g.c.bytes());
+    GemmArgs added = g;
+    added.addend = {};
+    added.accumulate = true;
+    return gemm(ex, added);
+  }
   if (g.a.dtype == DType::kBF16) {
     return through_f32(g, [&](const GemmArgs& wide) { gemm(ex, wide); });
   }
-  const Sizes s = gemm_sizes(g);
   const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
   if (s.m == 0 || s.n == 0) return;
   dispatch_real("gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
-    if constexpr (std::is_same_v<T, float>) {
-      if (s.k > 0) return gemm_f32(ex, g, s);
-    }
-    ex.for_range(s.m, rows_per_chunk(s), [&](int64_t begin, int64_t end) {
-      rows_by_loops(g, g.a.as<T>(), g.b.as<T>(), g.c.as<T>(), s, begin, end);
-    });
+    product<T>(ex, g, s);
+    finish<T>(ex, g, s);
   });
 }
 

@@ -3,6 +3,8 @@
 // Deterministic: heuristics may choose no algorithm that splits K, so that one block sums each
 // element of c in a fixed order, and none gets a workspace. Note [Recorded plans]: an algorithm is
 // bytes, which serve any process with the same library.
+//
+// Note [Epilogues] are cuBLASLt's where it has an algorithm with them, else gemm_finish's.
 #include <cublasLt.h>
 
 #include <charconv>
@@ -13,7 +15,7 @@
 #include "kernels/common/cuda_status.h"
 #include "kernels/common/library_plans.h"
 #include "kernels/common/vendor_library.h"
-#include "kernels/linear/gemm.h"
+#include "kernels/linear/epilogue.h"
 
 namespace bigbigan {
 namespace {
@@ -66,38 +68,53 @@ struct Problem {
   DType dtype = DType::kF32;    // of a and b
   DType c_dtype = DType::kF32;  // f32 also for bf16 operands
   int alignment = 0;            // bytes, of all operands
+  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
 
   [[nodiscard]] std::string name() const {
-    return fmt::format("gemm of m {} n {} k {} batch {}, {}{}{} to {}, addresses at {}", sizes.m,
-                       sizes.n, sizes.k, sizes.batch, name_of(dtype), transpose_a ? ", a^T" : "",
-                       transpose_b ? ", b^T" : "", name_of(c_dtype), alignment);
+    return fmt::format(
+        "gemm of m {} n {} k {} batch {}, {}{}{} to {}, epilogue {}, addresses at {}", sizes.m,
+        sizes.n, sizes.k, sizes.batch, name_of(dtype), transpose_a ? ", a^T" : "",
+        transpose_b ? ", b^T" : "", name_of(c_dtype), static_cast<int>(epilogue), alignment);
   }
 };
 
 // Descriptors and the algorithm; plain bytes, nothing to release.
 struct Plan {
-  std::string choice;  // the algorithm's bytes
+  std::string choice;    // the algorithm's bytes
+  bool is_fused = true;  // else the epilogue is left to gemm_finish
   cublasLtMatmulDescOpaque_t product;
   cublasLtMatrixLayoutOpaque_t a, b, c;
   cublasLtMatmulAlgo_t algorithm;
 };
 
-std::string text_of(const cublasLtMatmulAlgo_t& algorithm) {
-  std::string text;
-  for (const uint64_t word : algorithm.data) text += fmt::format("{:016x}", word);
+constexpr std::string_view kApart = "epilogue apart, ";
+
+std::string text_of(const Plan& plan) {
+  std::string text(plan.is_fused ? "" : kApart);
+  for (const uint64_t word : plan.algorithm.data) text += fmt::format("{:016x}", word);
   return text;
 }
 
-cublasLtMatmulAlgo_t algorithm_of(const std::string& text) {
+// The inverse of text_of.
+void take_choice(std::string_view text, Plan& plan) {
   constexpr size_t kDigits = 16;
-  cublasLtMatmulAlgo_t algorithm;
-  check(text.size() == kDigits * std::size(algorithm.data), "gemm: no algorithm: {}", text);
-  for (size_t i = 0; i < std::size(algorithm.data); ++i) {
+  plan.is_fused = !text.starts_with(kApart);
+  if (!plan.is_fused) text.remove_prefix(kApart.size());
+  uint64_t(&words)[8] = plan.algorithm.data;
+  check(text.size() == kDigits * std::size(words), "gemm: no algorithm: {}", text);
+  for (size_t i = 0; i < std::size(words); ++i) {
     const char* const digits = text.data() + i * kDigits;
-    const auto [end, error] = std::from_chars(digits, digits + kDigits, algorithm.data[i], 16);
+    const auto [end, error] = std::from_chars(digits, digits + kDigits, words[i], 16);
     check(error == std::errc() && end == digits + kDigits, "gemm: no algorithm: {}", text);
   }
-  return algorithm;
+}
+
+cublasLtEpilogue_t epilogue_of(const GemmArgs& g) {
+  if (g.a_sums) return CUBLASLT_EPILOGUE_BGRADB;  // our a is its second operand
+  if (g.only_where) return CUBLASLT_EPILOGUE_DRELU;
+  if (!g.relu) return g.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (g.bias) return g.positive ? CUBLASLT_EPILOGUE_RELU_AUX_BIAS : CUBLASLT_EPILOGUE_RELU_BIAS;
+  return g.positive ? CUBLASLT_EPILOGUE_RELU_AUX : CUBLASLT_EPILOGUE_RELU;
 }
 
 class Products {
@@ -111,12 +128,14 @@ class Products {
   void multiply(const CudaExec& ex, const Problem& p, const GemmArgs& g) {
     const cublasLtHandle_t handle = this->handle();
     Plan plan = ex.plans->plan_for<Plan>(
-        p.name(), [&](const std::string& choice) { return plan_of(handle, p, choice); });
-    const float one = 1, beta = g.accumulate ? 1 : 0;
+        p.name(), [&](const std::string& choice) { return plan_of(handle, p, g, choice); });
+    if (plan.is_fused) set_epilogue(plan, p, g);
+    const float one = 1, beta = g.accumulate || g.addend ? 1 : 0;
     library_.check(library_.multiply(handle, &plan.product, &one, g.b.data, &plan.b, g.a.data,
-                                     &plan.a, &beta, g.c.data, &plan.c, g.c.data, &plan.c,
-                                     &plan.algorithm, nullptr, 0, ex.stream),
+                                     &plan.a, &beta, g.addend ? g.addend.data : g.c.data, &plan.c,
+                                     g.c.data, &plan.c, &plan.algorithm, nullptr, 0, ex.stream),
                    "product");
+    if (!plan.is_fused) gemm_finish(ex, g);
   }
 
   [[nodiscard]] size_t version() const { return library_.get_version(); }
@@ -166,7 +185,23 @@ class Products {
     return made;
   }
 
-  [[nodiscard]] Plan plan_of(cublasLtHandle_t handle, const Problem& p,
+  void set(Plan& plan, cublasLtMatmulDescAttributes_t what, const auto& value) const {
+    library_.check(library_.set_of_product(&plan.product, what, &value, sizeof(value)),
+                   "descriptor");
+  }
+
+  void set_epilogue(Plan& plan, const Problem& p, const GemmArgs& g) const {
+    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue);
+    const void* const vector = g.a_sums ? g.a_sums.data : g.bias.data;
+    if (vector != nullptr) set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
+    const void* const mask = g.only_where ? g.only_where.data : g.positive.data;
+    if (mask == nullptr) return;
+    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, mask);
+    const int64_t bits_per_row = 8 * gemm_mask_shape(p.sizes.m, p.sizes.n)[1];
+    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, bits_per_row);
+  }
+
+  [[nodiscard]] Plan plan_of(cublasLtHandle_t handle, const Problem& p, const GemmArgs& g,
                              const std::string& choice) const {
     const auto [m, n, k, batch] = p.sizes;
     Plan plan;
@@ -174,37 +209,39 @@ class Products {
     library_.check(
         library_.init_product(&plan.product, sizeof(plan.product), CUBLAS_COMPUTE_32F, CUDA_R_32F),
         "descriptor");
-    const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    library_.check(
-        library_.set_of_product(&plan.product, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof(of_b)),
-        "descriptor");
-    library_.check(
-        library_.set_of_product(&plan.product, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof(of_a)),
-        "descriptor");
+    set(plan, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(plan, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     plan.b = p.transpose_b ? layout(p, p.dtype, k, n) : layout(p, p.dtype, n, k);
     plan.a = p.transpose_a ? layout(p, p.dtype, m, k) : layout(p, p.dtype, k, m);
     plan.c = layout(p, p.c_dtype, n, m);
-    plan.algorithm = choice.empty() ? algorithm_for(handle, p, plan) : algorithm_of(choice);
-    plan.choice = text_of(plan.algorithm);
+    if (choice.empty()) {
+      choose(handle, p, g, plan);
+    } else {
+      take_choice(choice, plan);
+    }
+    plan.choice = text_of(plan);
     return plan;
   }
 
-  // By heuristics.
-  [[nodiscard]] cublasLtMatmulAlgo_t algorithm_for(cublasLtHandle_t handle, const Problem& p,
-                                                   Plan& plan) const {
-    const auto [m, n, k, batch] = p.sizes;
+  // By heuristics: with the epilogue, or else without it.
+  void choose(cublasLtHandle_t handle, const Problem& p, const GemmArgs& g, Plan& plan) const {
     cublasLtMatmulPreferenceOpaque_t wanted = preference(p);
-    cublasLtMatmulHeuristicResult_t best = {};
-    int count = 0;
-    const cublasStatus_t status = library_.choose(handle, &plan.product, &plan.b, &plan.a, &plan.c,
-                                                  &plan.c, &wanted, 1, &best, &count);
-    if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
-      fail(ExitCode::kSystem,
-           "gemm: cuBLASLt has no algorithm without split K for m {} n {} k {} batch {}, {}: {}", m,
-           n, k, batch, name_of(p.dtype), library_.status_text(status));
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (const bool is_fused : {true, false}) {
+      Plan tried = plan;
+      tried.is_fused = is_fused;
+      if (is_fused) set_epilogue(tried, p, g);
+      cublasLtMatmulHeuristicResult_t best = {};
+      int count = 0;
+      status = library_.choose(handle, &tried.product, &tried.b, &tried.a, &tried.c, &tried.c,
+                               &wanted, 1, &best, &count);
+      if (status != CUBLAS_STATUS_SUCCESS || count == 0) continue;
+      plan.is_fused = is_fused;
+      plan.algorithm = best.algo;
+      return;
     }
-    return best.algo;
+    fail(ExitCode::kSystem, "{}: cuBLASLt has no algorithm without split K: {}", p.name(),
+         library_.status_text(status));
   }
 
   Library library_;
@@ -212,12 +249,25 @@ class Products {
   std::map<int, cublasLtHandle_t> handles_;  // by device; released with the process
 };
 
-// The largest of 256, 16 and the size of an element that divides all three addresses.
+// The largest of 256, 16 and the size of an element that divides the addresses of the matrices.
 int alignment_of(const GemmArgs& g) {
   const auto bits = reinterpret_cast<uintptr_t>(g.a.data) | reinterpret_cast<uintptr_t>(g.b.data) |
-                    reinterpret_cast<uintptr_t>(g.c.data);
+                    reinterpret_cast<uintptr_t>(g.c.data) |
+                    reinterpret_cast<uintptr_t>(g.addend.data);
   if (bits % 256 == 0) return 256;
   return bits % 16 == 0 ? 16 : static_cast<int>(size_of(g.a.dtype));
+}
+
+// An empty sum, which the library refuses.
+void multiply_nothing(const CudaExec& ex, const GemmArgs& g) {
+  if (g.addend) {
+    check_cuda(
+        cudaMemcpyAsync(g.c.data, g.addend.data, g.c.bytes(), cudaMemcpyDeviceToDevice, ex.stream),
+        "gemm");
+  } else if (!g.accumulate) {
+    check_cuda(cudaMemsetAsync(g.c.data, 0, g.c.bytes(), ex.stream), "gemm");
+  }
+  gemm_finish(ex, g);
 }
 
 void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
@@ -226,17 +276,15 @@ void multiply(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
   check(g.b.dtype == g.a.dtype && (g.c.dtype == g.a.dtype || g.c.dtype == DType::kF32),
         "gemm: {} times {} to {}", name_of(g.a.dtype), name_of(g.b.dtype), name_of(g.c.dtype));
   if (s.m == 0 || s.n == 0 || s.batch == 0) return;
-  if (s.k == 0) {  // an empty sum, which the library refuses
-    if (g.accumulate) return;
-    return check_cuda(cudaMemsetAsync(g.c.data, 0, g.c.bytes(), ex.stream), "gemm");
-  }
+  if (s.k == 0) return multiply_nothing(ex, g);
   Products::instance().multiply(ex,
                                 {.sizes = s,
                                  .transpose_a = g.transpose_a,
                                  .transpose_b = g.transpose_b,
                                  .dtype = g.a.dtype,
                                  .c_dtype = g.c.dtype,
-                                 .alignment = alignment_of(g)},
+                                 .alignment = alignment_of(g),
+                                 .epilogue = epilogue_of(g)},
                                 g);
 }
 

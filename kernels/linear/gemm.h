@@ -1,5 +1,7 @@
-// Matrix products of row-major matrices.
+// Matrix products of row-major matrices, and what is done to their result on the way to memory.
 #pragma once
+
+#include <string>
 
 #include "kernels/common/exec.h"
 #include "kernels/common/view.h"
@@ -20,6 +22,17 @@ struct GemmArgs {
   // in any batch. For inference; not with transpose_a. Without meaning on CUDA, which chooses its
   // algorithm by the whole problem: there the last bits of a row may depend on the batch.
   bool rows_alone = false;
+
+  // Note [Epilogues]: linear layers in one pass over c. Any of the first group, or the second, or
+  // the third. Masks are u8 (gemm_mask_shape): bit j % 8 of byte j / 8 of row i is element (i, j).
+  ConstView addend;   // like c: added to the product; not with `accumulate`
+  ConstView bias;     // (N): added to each row
+  bool relu = false;  // then max(., 0)
+  View positive;      // mask, or empty: which elements `relu` found above 0
+
+  ConstView only_where;  // mask: the other elements of c become 0
+
+  View a_sums;  // (M): the sums of op(a) over K, a bias gradient; with transpose_a
 };
 inline constexpr int64_t kAloneRows = 16;
 
@@ -31,6 +44,9 @@ struct GemmSizes {
 GemmSizes gemm_sizes(const GemmArgs& args);
 GemmSizes batched_gemm_sizes(const GemmArgs& args);
 
+// Of a mask of `rows` x `columns` elements: whole 16 bytes in each row.
+Shape gemm_mask_shape(int64_t rows, int64_t columns);
+
 // Name and version of the library behind the CUDA launchers: "cuBLASLt 13.1.0". Throws as they do.
 std::string gemm_library();
 
@@ -40,8 +56,8 @@ std::string gemm_library();
 void gemm(const CpuExec& ex, const GemmArgs& args);
 void gemm(const CudaExec& ex, const GemmArgs& args);
 
-// c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views; on the CPU by loops, in parallel
-// over i.
+// c[i] = op(a[i]) op(b[i]) for each i of axis 0 of rank-3 views, without epilogue; on the CPU by
+// loops, in parallel over i.
 void batched_gemm(const CpuExec& ex, const GemmArgs& args);
 void batched_gemm(const CudaExec& ex, const GemmArgs& args);
 

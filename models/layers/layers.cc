@@ -115,9 +115,9 @@ Var ResidualMlp::operator()(const Context& ctx, const PreparedWeights& prepared,
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Block& b = blocks[i];
     const Var input = i == 0 && raw_input ? out : relu(ctx, out);
-    const Var hidden = relu(ctx, b.linear_1(ctx, prepared, input));
     const Var skip = b.project ? b.proj(ctx, prepared, out) : out;
-    out = add(ctx, b.linear_2(ctx, prepared, hidden), skip);
+    out = residual_layers(ctx, input, b.linear_1.weight(ctx, prepared), b.linear_1.bias(ctx),
+                          b.linear_2.weight(ctx, prepared), b.linear_2.bias(ctx), skip);
   }
   return relu(ctx, out);
 }

@@ -48,6 +48,7 @@ LOOPS = {
 # Kernels whose last template argument is the number of elements per access: instantiated for packs, they touch memory in
 # 16 bytes only, but for what is listed here, (load or store, bytes) beside the tensor.
 PACKED = {
+    "a_sums_kernel": set(),
     "add_bias_kernel": set(),
     "add_upsampled_kernel": set(),
     "apply_kernel": {("ld", 8)},  # scale and shift of a channel, f64

@@ -2,15 +2,16 @@
 // products by the CPU's implementation, at their place in the stream.
 //
 // This tests order, lifetimes, shapes, the wiring of gradients, and the choice of plans: the number
-// EMU_ENGINE is what heuristics answer, and a plan of an even number leaves bias and ReLU to its
-// launcher. Descriptors, layouts and algorithms of the real libraries it does not test.
+// EMU_ENGINE is what heuristics answer, and a plan of an even number leaves bias, ReLU and other
+// epilogues to its launcher. Descriptors, layouts and algorithms of the real libraries it does not
+// test.
 #include <cstring>
 #include <vector>
 
 #include "kernels/common/cuda_status.h"
 #include "kernels/common/library_plans.h"
 #include "kernels/conv/conv_plans.h"
-#include "kernels/linear/gemm.h"
+#include "kernels/linear/epilogue.h"
 #include "runtime.h"
 #include "scheduler.h"
 #include "settings.h"
@@ -48,6 +49,8 @@ std::string engine_of(const std::string& choice) {
   return choice.empty() ? "engine " + std::to_string(emu::settings().engine) : choice;
 }
 
+bool is_fused(const std::string& engine) { return (engine.back() - '0') % 2 == 1; }
+
 std::string library_of(const char* name) {
   return name + std::string(" ") + std::to_string(emu::settings().library) + ", emulated";
 }
@@ -68,30 +71,38 @@ struct ProductPlan {
   std::string choice;
 };
 
-void choose_product(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
+const ProductPlan& plan_for(const CudaExec& ex, const GemmArgs& g, const GemmSizes& s) {
   const std::string name = fmt::format("gemm of m {} n {} k {} batch {}, {}", s.m, s.n, s.k,
                                        s.batch, name_of(g.a.dtype));
-  ex.plans->plan_for<ProductPlan>(
+  return ex.plans->plan_for<ProductPlan>(
       name, [](const std::string& choice) { return ProductPlan{engine_of(choice)}; });
+}
+
+// What a library does of the product that leaves its epilogue apart.
+GemmArgs without_epilogue(GemmArgs g) {
+  g.bias = g.only_where = {};
+  g.positive = g.a_sums = {};
+  g.relu = false;
+  return g;
 }
 
 }  // namespace
 
 ConvPlan make_conv_plan(const ConvProblem& problem, const std::string& choice) {
   const std::string engine = engine_of(choice);
-  const bool is_fused = (engine.back() - '0') % 2 == 1 && !problem.extras.accumulate;
+  const bool fused = is_fused(engine) && !problem.extras.accumulate;
   ConvProblem p = problem;  // what the plan does itself
-  p.extras = is_fused ? problem.extras : ConvExtras();
+  p.extras = fused ? problem.extras : ConvExtras();
   const int64_t bytes = conv2d_scratch_bytes(CpuExec{}, p.pass, p.g, p.dtype, p.extras);
-  const auto execute = [p, bytes, is_fused](const CudaExec& ex, const ConvOperands& operands,
-                                            void* workspace) {
+  const auto execute = [p, bytes, fused](const CudaExec& ex, const ConvOperands& operands,
+                                         void* workspace) {
     ConvOperands mine = operands;
-    if (!is_fused) mine.bias = {};
+    if (!fused) mine.bias = {};
     const View scratch = {workspace, {bytes}, DType::kU8};
     run_in_stream(ex, "conv2d", {mine.first, mine.second, mine.bias, mine.result}, scratch,
                   [=] { run_on_cpu(p, mine, scratch); });
   };
-  return {engine, is_fused, bytes, execute};
+  return {engine, fused, bytes, execute};
 }
 
 std::string conv2d_library() { return library_of("cuDNN"); }
@@ -99,13 +110,19 @@ std::string gemm_library() { return library_of("cuBLASLt"); }
 
 void gemm(const CudaExec& ex, const GemmArgs& args) {
   const Observed observed(ex);
-  choose_product(ex, args, gemm_sizes(args));
-  run_in_stream(ex, "gemm", {args.a, args.b, args.c}, {}, [=] { gemm(CpuExec{}, args); });
+  const GemmSizes sizes = gemm_sizes(args);
+  const bool fused = is_fused(plan_for(ex, args, sizes).choice);
+  const GemmArgs mine = fused ? args : without_epilogue(args);
+  run_in_stream(
+      ex, "gemm",
+      {mine.a, mine.b, mine.c, mine.addend, mine.bias, mine.positive, mine.only_where, mine.a_sums},
+      {}, [=] { gemm(CpuExec{}, mine); });
+  if (!fused && sizes.m > 0 && sizes.n > 0) gemm_finish(ex, args);
 }
 
 void batched_gemm(const CudaExec& ex, const GemmArgs& args) {
   const Observed observed(ex);
-  choose_product(ex, args, batched_gemm_sizes(args));
+  plan_for(ex, args, batched_gemm_sizes(args));
   run_in_stream(ex, "batched_gemm", {args.a, args.b, args.c}, {},
                 [=] { batched_gemm(CpuExec{}, args); });
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "tests/harness/builders.h"
 
@@ -20,6 +21,27 @@ OpCase embedding_case(int64_t n, int64_t rows, int64_t width) {
           .length = std::max<int64_t>(1, n)};
 }
 
+OpCase residual_layers_case(int64_t n, int64_t in, int64_t inner, int64_t out) {
+  return {.name = fmt::format("residual_layers/n:{}/in:{}/inner:{}/out:{}", n, in, inner, out),
+          .inputs = {{"x", {n, in}},
+                     parameter("w_1", {inner, in}),
+                     parameter("bias_1", {inner}),
+                     parameter("w_2", {out, inner}),
+                     parameter("bias_2", {out}),
+                     {"skip", {n, out}}},
+          .run =
+              [](const Context& ctx, Inputs v) {
+                return Outputs{residual_layers(ctx, v[0], v[1], v[2], v[3], v[4], v[5])};
+              },
+          .composite =
+              [](const Context& ctx, Inputs v) {
+                const Var hidden = relu(ctx, linear(ctx, v[0], v[1], v[2]));
+                return Outputs{add(ctx, linear(ctx, hidden, v[3], v[4]), v[5])};
+              },
+          .length = std::max({n, in, inner, out}),
+          .flops = 2.0 * n * inner * (in + out)};
+}
+
 }  // namespace
 
 OpCase linear_case(int64_t n, int64_t in, int64_t out, bool bias) {
@@ -35,11 +57,13 @@ OpCase linear_case(int64_t n, int64_t in, int64_t out, bool bias) {
 }
 
 std::vector<OpCase> linear_cases() {
-  return {linear_case(1, 1, 1, true),     linear_case(3, 31, 33, true),
-          linear_case(65, 80, 17, false), linear_case(0, 5, 7, true),
-          linear_case(64, 144, 1, true),  linear_case(33, 600, 300, true),
-          embedding_case(3, 2, 5),        embedding_case(33, 7, 31),
-          embedding_case(0, 1, 4),        embedding_case(64, 1, 128)};
+  return {linear_case(1, 1, 1, true),       linear_case(3, 31, 33, true),
+          linear_case(65, 80, 17, false),   linear_case(0, 5, 7, true),
+          linear_case(64, 144, 1, true),    linear_case(33, 600, 300, true),
+          residual_layers_case(1, 1, 1, 1), residual_layers_case(5, 7, 9, 6),
+          residual_layers_case(0, 4, 3, 5), residual_layers_case(33, 40, 130, 24),
+          embedding_case(3, 2, 5),          embedding_case(33, 7, 31),
+          embedding_case(0, 1, 4),          embedding_case(64, 1, 128)};
 }
 
 }  // namespace bigbigan
