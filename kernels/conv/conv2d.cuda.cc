@@ -1,6 +1,7 @@
 // Convolutions on CUDA: a library's plan (kernels/conv/conv_plans.h), and behind it conv2d_finish
 // for what the plan leaves to be done: bias and ReLU where the library does not fuse them, adding
-// to a gradient.
+// to a gradient, and widening: the gradient of bf16 weights is f32, and cuDNN forms it in bf16
+// alone.
 #include "kernels/conv/conv2d.h"
 #include "kernels/common/cuda_status.h"
 #include "kernels/common/library_plans.h"
@@ -18,12 +19,14 @@ const ConvPlan& plan_for(const CudaExec& ex, const ConvProblem& p) {
       p.name(), [&](const std::string& choice) { return make_conv_plan(p, choice); });
 }
 
-// Bytes of the scratch: the library's workspace, then the result where it is formed apart.
+// Whether the plan's result is not yet the launcher's, and lies in the scratch behind the library's
+// workspace.
+bool is_apart(const ConvProblem& p) { return p.extras.accumulate || p.result_dtype() != p.dtype; }
 int64_t apart_at(const ConvPlan& plan) { return (plan.workspace_bytes + 255) / 256 * 256; }
 
 int64_t scratch_bytes(const ConvProblem& p, const ConvPlan& plan) {
-  if (!p.extras.accumulate) return plan.workspace_bytes;
-  return apart_at(plan) + p.result().elems() * static_cast<int64_t>(size_of(p.result_dtype()));
+  if (!is_apart(p)) return plan.workspace_bytes;
+  return apart_at(plan) + p.result().elems() * static_cast<int64_t>(size_of(p.dtype));
 }
 
 void check_operand(const ConvProblem& p, ConstView view, DType dtype) {
@@ -41,11 +44,11 @@ void run(const CudaExec& ex, const ConvProblem& p, const ConvOperands& operands,
   if (operands.bias) check_operand(p, operands.bias, p.dtype);
   check_operand(p, operands.result, p.result_dtype());
   ConvOperands made = operands;
-  if (p.extras.accumulate) {
-    made.result.data = static_cast<std::byte*>(scratch.data) + apart_at(plan);
+  if (is_apart(p)) {
+    made.result = {static_cast<std::byte*>(scratch.data) + apart_at(plan), p.result(), p.dtype};
   }
   plan.execute(ex, made, scratch.data);
-  if (p.extras.accumulate || (p.has_epilogue() && !plan.is_fused)) {
+  if (is_apart(p) || (p.has_epilogue() && !plan.is_fused)) {
     conv2d_finish(ex, made.result, operands.bias, p.extras.relu, operands.result,
                   p.extras.accumulate);
   }

@@ -4,7 +4,7 @@
 // y[n,p,q,k] = bias[k] + sum_{r,s,c} x[n, p stride + r - pad, q stride + s - pad, c] w[k,r,s,c],
 // zero outside x. CPU: f32 by oneDNN, f64 by loops (the oracle of the former), bf16 through f32.
 // CUDA: f32 (without TF32) and bf16 by cuDNN, accumulated in f32. All operands have one dtype, but
-// the gradient of bf16 weights is f32.
+// the gradient of bf16 weights is f32 (on CUDA rounded to bf16 before it is added).
 #pragma once
 
 #include "kernels/common/exec.h"

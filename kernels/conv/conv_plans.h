@@ -28,7 +28,8 @@ struct ConvOperands {
   View result;
 };
 
-// Where the problem accumulates, a plan writes the result all the same: who launches it adds it.
+// Writes the result in the problem's dtype, also where it accumulates: who launches it widens and
+// adds.
 struct ConvPlan {
   std::string choice;     // Note [Recorded plans]
   bool is_fused = false;  // bias and ReLU are done by the plan, else by who launches it

@@ -10,9 +10,9 @@ namespace {
 constexpr int kThreads = 256;
 
 // `from` may be `to`: each thread writes what it alone has read.
-template <class T, int N>
-__global__ void finish_kernel(const T* from, const T* __restrict__ bias, bool relu, bool accumulate,
-                              uint32_t units, uint32_t per_row, T* to) {
+template <class From, class To, int N>
+__global__ void finish_kernel(const From* from, const From* __restrict__ bias, bool relu,
+                              bool accumulate, uint32_t units, uint32_t per_row, To* to) {
   for_each_unit(units, [&](uint32_t u) {
     const int64_t i = static_cast<int64_t>(u) * N;
     float v[N];
@@ -46,13 +46,17 @@ void conv2d_finish(const CudaExec& ex, ConstView from, ConstView bias, bool relu
   if (to.elems() == 0) return;
   const int64_t channels = to.shape[-1];
   if (bias) check_shape("conv2d", "bias", bias.shape, {channels});
-  dispatch_cuda("conv2d_finish", to.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_width<T>(channels, all_aligned(from.data, bias.data, to.data), [&]<int N>(Width<N>) {
+  const auto finish = [&]<class From, class To>(TypeTag<From>, TypeTag<To>) {
+    const bool aligned = all_aligned(from.data, bias.data, to.data);
+    dispatch_width<From>(channels, aligned, [&]<int N>(Width<N>) {
       const int64_t units = to.elems() / N;
-      launch(finish_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-             from.as<T>(), bias ? bias.as<T>() : nullptr, relu, accumulate, units, channels / N,
-             to.as<T>());
+      launch(finish_kernel<From, To, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+             from.as<From>(), bias ? bias.as<From>() : nullptr, relu, accumulate, units,
+             channels / N, to.as<To>());
     });
+  };
+  dispatch_cuda("conv2d_finish", from.dtype, [&]<class From>(TypeTag<From> tag) {
+    to.dtype == DType::kF32 ? finish(tag, TypeTag<float>()) : finish(tag, tag);
   });
 }
 

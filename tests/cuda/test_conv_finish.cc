@@ -14,10 +14,11 @@ struct Finish {
   bool bias, relu, accumulate;
 };
 
-void check_finish(const Finish& f, DType dtype, bool in_place) {
+void check_finish(const Finish& f, DType dtype, bool in_place, DType to_dtype) {
   Twins twins;
   const Twin from = twins.normal(f.shape, dtype), bias = twins.normal({f.shape[-1]}, dtype);
-  const Twin fresh = f.accumulate ? twins.normal(f.shape, dtype) : twins.fresh(f.shape, dtype);
+  const Twin fresh =
+      f.accumulate ? twins.normal(f.shape, to_dtype) : twins.fresh(f.shape, to_dtype);
   const Twin& to = in_place ? from : fresh;
   std::vector<double> expected = read(from.cpu);
   const std::vector<double> b = read(bias.cpu), old = read(to.cpu);
@@ -26,7 +27,7 @@ void check_finish(const Finish& f, DType dtype, bool in_place) {
     if (f.accumulate) expected[i] += old[i];
     if (f.relu && expected[i] < 0) expected[i] = 0;
   }
-  const Twin wanted = twins.of(f.shape, dtype, expected);
+  const Twin wanted = twins.of(f.shape, to_dtype, expected);
   twins.run([&](const auto& ex, auto at) {
     if constexpr (std::is_same_v<decltype(ex), const CudaExec&>) {
       conv2d_finish(ex, at(from), f.bias ? ConstView(at(bias)) : ConstView(), f.relu, at(to),
@@ -34,7 +35,7 @@ void check_finish(const Finish& f, DType dtype, bool in_place) {
     }
   });
   INFO(to_string(f.shape) << " " << name_of(dtype) << (in_place ? " in place" : ""));
-  twins.require_close({wanted.cpu, to.cuda}, sum_tolerance(dtype, 3));
+  twins.require_close({wanted.cpu, to.cuda}, sum_tolerance(to_dtype, 3));
 }
 
 }  // namespace
@@ -47,8 +48,9 @@ TEST_CASE("conv2d_finish") {
       {{4, 3, 3, 64}, false, true, false}};
   for (const Finish& f : cases) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
-      check_finish(f, dtype, false);
-      if (!f.accumulate) check_finish(f, dtype, true);
+      check_finish(f, dtype, false, dtype);
+      if (!f.accumulate) check_finish(f, dtype, true, dtype);
     }
+    check_finish(f, DType::kBF16, false, DType::kF32);
   }
 }

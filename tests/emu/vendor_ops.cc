@@ -5,6 +5,7 @@
 // EMU_ENGINE is what heuristics answer, and a plan of an even number leaves bias, ReLU and other
 // epilogues to its launcher. Descriptors, layouts and algorithms of the real libraries it does not
 // test.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -55,6 +56,17 @@ std::string library_of(const char* name) {
   return name + std::string(" ") + std::to_string(emu::settings().library) + ", emulated";
 }
 
+// The CPU's gradient of bf16 weights is f32, a library's bf16.
+void wgrad_on_cpu(const ConvProblem& p, const ConvOperands& o, View scratch) {
+  if (p.dtype != DType::kBF16) {
+    return conv2d_wgrad(CpuExec{}, p.g, o.first, o.second, o.result, false, scratch);
+  }
+  std::vector<float> wide(o.result.elems());
+  const View d_w = {wide.data(), o.result.shape, DType::kF32};
+  conv2d_wgrad(CpuExec{}, p.g, o.first, o.second, d_w, false, scratch);
+  std::transform(wide.begin(), wide.end(), o.result.as<bf16>(), [](float v) { return bf16(v); });
+}
+
 void run_on_cpu(const ConvProblem& p, const ConvOperands& o, View scratch) {
   const CpuExec cpu;
   switch (p.pass) {
@@ -63,7 +75,7 @@ void run_on_cpu(const ConvProblem& p, const ConvOperands& o, View scratch) {
     case ConvPass::kDgrad:
       return conv2d_dgrad(cpu, p.g, o.first, o.second, o.bias, o.result, false, scratch);
     case ConvPass::kWgrad:
-      return conv2d_wgrad(cpu, p.g, o.first, o.second, o.result, false, scratch);
+      return wgrad_on_cpu(p, o, scratch);
   }
 }
 
