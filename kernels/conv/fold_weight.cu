@@ -114,25 +114,21 @@ __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_exten
   }
 }
 
-template <class Fold>
+template <class Fold, class T>
 void fold(const CudaExec& ex, ConstView in, bool accumulate, View out) {
   const int64_t c = in.shape[3];
-  dispatch_cuda("fold_weight", out.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_width<T>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
-      const int64_t units = in.shape[0] * c / N;
-      launch(fold_kernel<Fold, T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
-             in.as<float>(), units, c, accumulate, out.as<T>());
-    });
+  dispatch_width<T>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
+    const int64_t units = in.shape[0] * c / N;
+    launch(fold_kernel<Fold, T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
+           in.as<float>(), units, c, accumulate, out.as<T>());
   });
 }
 
-template <class Fold>
+template <class Fold, class T>
 void fold_transposed(const CudaExec& ex, ConstView in, bool accumulate, View out) {
   const int64_t a = out.shape[0], b = in.shape[0];
-  dispatch_cuda("fold_weight", out.dtype, [&]<class T>(TypeTag<T>) {
-    launch(fold_transposed_kernel<Fold, T>, Extent(blocks_for(a, kTile), blocks_for(b, kTile)),
-           kThreads, tile_bytes<Fold>(), ex.stream, in.as<float>(), a, b, accumulate, out.as<T>());
-  });
+  launch(fold_transposed_kernel<Fold, T>, Extent(blocks_for(a, kTile), blocks_for(b, kTile)),
+         kThreads, tile_bytes<Fold>(), ex.stream, in.as<float>(), a, b, accumulate, out.as<T>());
 }
 
 }  // namespace
@@ -140,25 +136,27 @@ void fold_transposed(const CudaExec& ex, ConstView in, bool accumulate, View out
 void fold_upsample_weight(const CudaExec& ex, ConstView w, View v) {
   const Observed observed(ex);
   check_folded("fold_upsample_weight", w.shape, v.shape, true);
-  fold_transposed<Upsample>(ex, w, false, v);
+  dispatch_cuda("fold_upsample_weight", v.dtype,
+                [&]<class T>(TypeTag<T>) { fold_transposed<Upsample, T>(ex, w, false, v); });
 }
 
 void fold_upsample_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
   check_folded("fold_upsample_weight", d_w.shape, d_v.shape, true);
-  fold_transposed<UpsampleBackward>(ex, d_v, accumulate, d_w);
+  fold_transposed<UpsampleBackward, float>(ex, d_v, accumulate, d_w);
 }
 
 void fold_avg_pool_weight(const CudaExec& ex, ConstView w, View v) {
   const Observed observed(ex);
   check_folded("fold_avg_pool_weight", w.shape, v.shape, false);
-  fold<Average>(ex, w, false, v);
+  dispatch_cuda("fold_avg_pool_weight", v.dtype,
+                [&]<class T>(TypeTag<T>) { fold<Average, T>(ex, w, false, v); });
 }
 
 void fold_avg_pool_weight_backward(const CudaExec& ex, ConstView d_v, View d_w, bool accumulate) {
   const Observed observed(ex);
   check_folded("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
-  fold<AverageBackward>(ex, d_v, accumulate, d_w);
+  fold<AverageBackward, float>(ex, d_v, accumulate, d_w);
 }
 
 }  // namespace bigbigan
