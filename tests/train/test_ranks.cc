@@ -28,7 +28,9 @@ TEST_CASE("ranks: three steps of any split equal one rank with the global batch,
     INFO(micro_batches << " parts, " << split.size() << " ranks, the first with " << split[0]);
     const RankWorld world = train_world(config, DType::kF64, split, kSteps);
     check_replicas(world);
-    check_same_training(*world[0], *alone, {1e-12, 1e-12, 1e-12});
+    // Weights with gradients of nothing but rounding walk by Adam's steps, and statistics with
+    // them: to 1e-12 after three steps, with one compiler's flags a little more.
+    check_same_training(*world[0], *alone, {1e-12, 1e-12, 1e-12, 1e-11});
   }
 }
 
@@ -39,7 +41,7 @@ TEST_CASE("ranks: the first step of any split, f32") {
     INFO(split.size() << " ranks, the first with " << split[0]);
     const RankWorld world = train_world(config, DType::kF32, split, 1);
     check_replicas(world);
-    check_same_training(*world[0], *alone, {1e-5, 1e-5, 1e-2});
+    check_same_training(*world[0], *alone, {1e-5, 1e-5, 1e-2, 1e-5});
   }
 }
 
