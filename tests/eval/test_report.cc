@@ -59,7 +59,7 @@ TEST_CASE("base64 agrees with RFC 4648", "[eval][report]") {
   const auto encode = [](const std::string& text) {
     return base64(std::as_bytes(std::span(text)));
   };
-  REQUIRE(encode("") == "");
+  REQUIRE(encode("").empty());
   REQUIRE(encode("f") == "Zg==");
   REQUIRE(encode("fo") == "Zm8=");
   REQUIRE(encode("foo") == "Zm9v");
@@ -88,7 +88,7 @@ TEST_CASE("charts leave gaps for what is not finite", "[eval][report]") {
               .series = {{.name = "a", .x = {1, 2, 3, 4}, .y = {1, nan, 2, 3}}},
               .markers = true};
   const std::string text = chart_figure(chart);
-  REQUIRE(nesting_problem(text) == "");
+  REQUIRE(nesting_problem(text).empty());
   REQUIRE_THAT(text, Catch::Contains("t &amp; u"));
   REQUIRE_THAT(text, !Catch::Contains("nan"));
   const size_t path = text.find("<path class=\"line s1\" d=\"",
@@ -99,11 +99,11 @@ TEST_CASE("charts leave gaps for what is not finite", "[eval][report]") {
     for (const bool log_scale : {false, true}) {
       const std::string odd = chart_figure(
           {.title = "t", .series = {{.name = "a", .x = {1, 2}, .y = y}}, .log_scale = log_scale});
-      REQUIRE(nesting_problem(odd) == "");
+      REQUIRE(nesting_problem(odd).empty());
       REQUIRE_THAT(odd, !Catch::Contains("nan") && !Catch::Contains("inf"));
     }
   }
-  REQUIRE(nesting_problem(chart_figure({.title = "empty"})) == "");
+  REQUIRE(nesting_problem(chart_figure({.title = "empty"})).empty());
 }
 
 TEST_CASE("the report is well-formed, complete, and needs no other file", "[eval][report]") {
@@ -135,7 +135,7 @@ TEST_CASE("the report is well-formed, complete, and needs no other file", "[eval
                {"top1_k25", 77.75}}});
 
   const std::string html = report_html(tiny.vfs, read_run(tiny.vfs, tiny.run()));
-  REQUIRE(nesting_problem(html) == "");
+  REQUIRE(nesting_problem(html).empty());
   for (const char* part : {"81.25 %", "64.50 %", "77.75 %", "measured &lt;so&gt;", "Losses",
                            "Gradient norms", "step 50", "g_channels = [8, 8, 8, 8]", "1m40s",
                            "1.00 GiB", "prefers-color-scheme: dark"}) {
@@ -152,7 +152,7 @@ TEST_CASE("the report is well-formed, complete, and needs no other file", "[eval
 TEST_CASE("a run without logs, metrics and pictures still has a report", "[eval][report]") {
   TinyRun tiny;
   const std::string html = report_html(tiny.vfs, read_run(tiny.vfs, tiny.run()));
-  REQUIRE(nesting_problem(html) == "");
+  REQUIRE(nesting_problem(html).empty());
   REQUIRE_THAT(html, Catch::Contains("Not measured yet"));
   require_error([&] { read_run(tiny.vfs, tiny.data()); }, ExitCode::kNoInput, {"config.toml"});
   write_raw(tiny.run() / "fakes-00000001.png", "not a picture");

@@ -14,7 +14,7 @@ void apply(std::map<std::string, int>& names, const std::string& from, const std
 }
 
 // What of `tail`, written and not synced, is on the disk.
-std::string surviving(std::string tail, Survival survival, std::mt19937& random) {
+std::string surviving(const std::string& tail, Survival survival, std::mt19937& random) {
   switch (survival) {
     case Survival::kNothing:
     case Survival::kNamesOnly:
