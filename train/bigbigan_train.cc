@@ -160,6 +160,7 @@ ExitCode train_as(const Ranks& ranks, Vfs& vfs, const Vfs::Path& run, const Argu
 
 ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& config) {
   Communicator& comm = world.communicator();
+  auto limit = limit_setup(comm.rank(), comm.size(), config.ranks.setup_seconds);
   Device device(device_of_rank(world, args.device), threads_of(world, config.train.threads));
   const bool is_resuming = !args.resume.empty();
   Vfs::Path run = is_resuming ? args.resume : args.run_dir;
@@ -176,6 +177,7 @@ ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& conf
     };
   }
   const Ranks ranks(world, vfs, run, config.ranks, make_device);
+  limit = nullptr;  // from here on the watchdog of `ranks` has limits
   try {
     return train_as(ranks, vfs, run, args, config, device);
   } catch (const Error& e) {

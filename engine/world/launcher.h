@@ -10,6 +10,7 @@ namespace bigbigan {
 struct Launcher {
   std::string name;      // "mpirun", "srun", ...
   int ranks = 1;         // processes that it started together
+  int rank = 0;          // of this one
   bool has_mpi = false;  // MPI_Init finds the others
 };
 

@@ -32,6 +32,19 @@ class WorldOfOne final : public World {
 
 std::unique_ptr<World> world_of_one() { return std::make_unique<WorldOfOne>(); }
 
+std::unique_ptr<Deadline> limit_setup(int rank, int size, double seconds) {
+  if (size == 1) return nullptr;
+  return std::make_unique<Deadline>(seconds, [=] {
+    if (rank != 0) std::this_thread::sleep_for(kRootFirst);
+    note(
+        fmt::format("error: rank {} on {} has waited {:.0f} s for all {} ranks to start: one is "
+                    "stopped, or its "
+                    "host is not reached. Nothing is lost: the same command starts again",
+                    rank, host_name(), seconds, size));
+    _exit(static_cast<int>(ExitCode::kPeerLost));
+  });
+}
+
 void refuse_launch(std::string_view launcher, int ranks, std::string_view found) {
   fail(ExitCode::kConfig,
        "{} started {} processes, but {}: each would train alone. Start them with "

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/comm/communicator.h"
+#include "engine/util/deadline.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -26,8 +27,17 @@ class World {
 };
 
 // Joins the processes that mpirun started, or forms a world of one. Throws Error{kConfig} where a
-// launcher has started several processes that would not find each other.
+// launcher has started several processes that would not find each other. A rank that does not come
+// ends the others as limit_setup() does, after kSetupSeconds or what
+// BIGBIGAN_RANKS__SETUP_SECONDS says: no other configuration is known yet.
 std::unique_ptr<World> join_world();
+
+inline constexpr double kSetupSeconds = 600;
+
+// For what ranks do together before a Watchdog can name the late one: unless the result is gone
+// after `seconds`, this rank says that others have not come, and ends with kPeerLost, which ends
+// all. Nothing for a world of one.
+[[nodiscard]] std::unique_ptr<Deadline> limit_setup(int rank, int size, double seconds);
 
 // Runs `body`, which returns an exit code. In a world of several ranks an Error is reported with
 // the number of its rank and ends all of them: by rank 0 where all meet the same one. Where nobody

@@ -23,3 +23,14 @@ TEST_CASE("deadline: work that ends in time, and work that does not") {
   release.set_value();
   end.wait();
 }
+
+TEST_CASE("deadline: what is gone before has no consequences, what is not has") {
+  std::atomic<int> calls = 0;
+  {
+    const Deadline early(3600, [&] { ++calls; });
+  }
+  CHECK(calls == 0);
+  std::promise<void> called;
+  const Deadline late(0.01, [&] { called.set_value(); });
+  called.get_future().wait();
+}

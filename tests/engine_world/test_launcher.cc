@@ -20,17 +20,19 @@ std::optional<Launcher> launcher_with(const std::map<std::string, std::string>& 
 TEST_CASE("launcher: none, and each by its own variable") {
   CHECK_FALSE(launcher_with({}));
   struct Row {
-    const char *variable, *name;
+    const char *variable, *rank, *name;
     bool has_mpi;
   };
-  for (const Row& row :
-       {Row{"OMPI_COMM_WORLD_SIZE", "mpirun", true}, Row{"PMI_SIZE", "mpiexec", true},
-        Row{"SLURM_STEP_NUM_TASKS", "srun", false}, Row{"WORLD_SIZE", "torchrun", false}}) {
+  for (const Row& row : {Row{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun", true},
+                         Row{"PMI_SIZE", "PMI_RANK", "mpiexec", true},
+                         Row{"SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun", false},
+                         Row{"WORLD_SIZE", "RANK", "torchrun", false}}) {
     INFO(row.variable);
-    const auto launcher = launcher_with({{row.variable, "8"}});
+    const auto launcher = launcher_with({{row.variable, "8"}, {row.rank, "5"}});
     REQUIRE(launcher);
     CHECK(launcher->name == row.name);
     CHECK(launcher->ranks == 8);
+    CHECK(launcher->rank == 5);
     CHECK(launcher->has_mpi == row.has_mpi);
   }
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -32,6 +33,17 @@ void check_mpi(int status, std::string_view call) {
   int length = 0;
   MPI_Error_string(status, text.data(), &length);
   fail(ExitCode::kPeerLost, "{}: {}", call, std::string_view(text.data(), length));
+}
+
+double setup_seconds() {
+  const char* text = std::getenv("BIGBIGAN_RANKS__SETUP_SECONDS");
+  double seconds = 0;
+  // What is wrong with it, the configuration will say.
+  if (text == nullptr ||
+      std::from_chars(text, text + std::strlen(text), seconds).ec != std::errc()) {
+    return kSetupSeconds;
+  }
+  return seconds;
 }
 
 // The part of [0, n) that belongs to rank r.
@@ -212,6 +224,7 @@ std::unique_ptr<World> join_world() {
   if (!launcher->has_mpi) {
     refuse_launch(launcher->name, launcher->ranks, "it has left no trace of MPI");
   }
+  const auto limit = limit_setup(launcher->rank, launcher->ranks, setup_seconds());
   auto world = std::make_unique<MpiWorld>();
   const int size = world->communicator().size();
   if (size != launcher->ranks) {
