@@ -5,9 +5,8 @@
 #include <tuple>
 
 #include "engine/io/jsonl.h"
-#include "engine/io/npy.h"
 #include "tests/cuda/ranks/gpu_ranks.h"
-#include "tests/engine_io/scratch.h"
+#include "tests/cuda/tiny_run.h"
 #include "tests/engine_world/thread_world.h"
 #include "train/device_of_rank.h"
 #include "train/trainer.h"
@@ -18,25 +17,13 @@ namespace {
 
 // A run whose optimiser is sharded also draws pictures: both gather arrays between GPUs.
 Config tiny_config(const ScratchFolder& folder, bool shard) {
-  Config c;
-  c.model.resolution = 32;
-  c.model.image_channels = 1;
-  c.model.z_dim = 4;
-  c.model.g_channels = c.model.d_channels = {4, 4, 4, 4};
-  c.model.mlp_width = 4;
-  c.model.mlp_blocks = 1;
-  c.model.encoder = "basic";
-  c.model.encoder_channels = {4, 4};
-  c.model.encoder_head_width = 4;
-  c.data.path = (folder / "images.npy").string();
-  c.data.val_images = 4;
+  Config c = tiny_run(folder);
   c.train.batch = 4;
   c.train.steps = 2;
   c.train.d_steps = 1;
   c.train.ema_start = 1;
   c.log.every_steps = 1;
   c.sample.every_steps = shard ? 2 : 0;
-  c.sample.images = 2;
   c.ranks.shard_optimizer = shard;
   c.ranks.compare_every_steps = 2;
   return c;
@@ -68,11 +55,7 @@ std::vector<double> losses(const Vfs::Path& run) {
 
 TEST_CASE("GPU ranks: a run of two is the run of one, up to rounding") {
   const ScratchFolder folder;
-  std::vector<uint8_t> pixels(24 * 32 * 32);
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i / 7);
-  PosixVfs vfs;
-  write_npy(vfs, folder / "images.npy", DType::kU8, std::array<int64_t, 3>{24, 32, 32},
-            std::as_bytes(std::span(pixels)));
+  write_images(folder);
   for (const auto& [name, n, shard] :
        {std::tuple("1", 1, false), std::tuple("2", 2, false), std::tuple("sharded", 2, true)}) {
     const Vfs::Path run = folder / name;

@@ -1,9 +1,8 @@
 // Training runs on CUDA: resumed runs, runs that change the device, devices that are not there.
 #include <catch2/catch.hpp>
 
-#include "engine/io/npy.h"
 #include "engine/util/text.h"
-#include "tests/engine_io/scratch.h"
+#include "tests/cuda/tiny_run.h"
 #include "train/measured_rewrites.h"
 #include "train/trainer.h"
 
@@ -11,34 +10,13 @@ using namespace bigbigan;
 
 namespace {
 
-// The smallest model with G, E and D, on 24 images, for `steps` steps.
 Config tiny_config(const ScratchFolder& folder, int64_t steps) {
-  Config c;
-  c.model.resolution = 32;
-  c.model.image_channels = 1;
-  c.model.z_dim = 8;
-  c.model.g_channels = c.model.d_channels = {4, 4, 4, 4};
-  c.model.mlp_width = 8;
-  c.model.mlp_blocks = 1;
-  c.model.encoder = "basic";
-  c.model.encoder_channels = {4, 4};
-  c.model.encoder_head_width = 4;
-  c.data.path = (folder / "images.npy").string();
-  c.data.val_images = 4;
+  Config c = tiny_run(folder);
   c.train.batch = 2;
   c.train.steps = steps;
   c.train.ema_start = 2;
   c.sample.every_steps = 2;
-  c.sample.images = 4;
   return c;
-}
-
-void write_images(const ScratchFolder& folder) {
-  std::vector<uint8_t> pixels(24 * 32 * 32);
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i / 7);
-  PosixVfs vfs;
-  write_npy(vfs, folder / "images.npy", DType::kU8, std::array<int64_t, 3>{24, 32, 32},
-            std::as_bytes(std::span(pixels)));
 }
 
 TrainState train(const ScratchFolder& folder, const char* run, const char* device, int64_t steps,
