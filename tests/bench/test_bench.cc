@@ -2,12 +2,14 @@
 #include <benchmark/benchmark.h>
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <sstream>
 
 #include "kernels/bench/kernel_benchmarks.h"
 #include "kernels/bench/op_benchmarks.h"
 #include "kernels/bench/step_benchmark.h"
 #include "kernels/common/dispatch.h"
+#include "models/bigbigan/bigbigan.h"
 #include "tests/harness/builders.h"
 
 using namespace bigbigan;
@@ -81,6 +83,23 @@ TEST_CASE("correct operations do not fail") {
   benchmarks.register_all();
   CHECK_THAT(run_registered(), !Contains("error_message"));
   CHECK(!benchmarks.failed());
+}
+
+TEST_CASE("kernels move the bytes that any implementation must move") {
+  HostAllocator host;
+  KernelSetup setup({.exec = CpuExec{}, .allocator = &host}, DType::kF32, DType::kF32);
+  std::map<std::string, int64_t> bytes;
+  for (const KernelCase& c : kernel_cases(small_sizes())) {
+    for (const Tensor& t : c.prepare(setup).moved) bytes[c.name] += t.view().bytes();
+  }
+  const int64_t weights = BigBiGAN(small_sizes().model).d_store.parameter_count();
+  const std::string update = "optimizer_update/elems:" + std::to_string(weights);
+  CHECK(bytes.at(update) == 36 * weights);
+  CHECK(bytes.at(update + "/packed:bf16") == 38 * weights);
+  CHECK(bytes.at("l1_distances/queries:12/references:130/columns:16") ==
+        4 * (12 * 16 + 130 * 16 + 12 * 130));
+  CHECK(bytes.at("update_nearest/queries:12/references:130/k:50") ==
+        4 * (12 * 130 + 130) + (4 + 4) * 12 * 50);
 }
 
 TEST_CASE("a step's convolutions and products are run again alone") {
