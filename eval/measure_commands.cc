@@ -65,11 +65,18 @@ std::string sizes_text(const FeatureSet& set) {
                      format_count(set.train.x.rows), set.protocol);
 }
 
-MetricRow probe_row(const CpuExec& ex, FeatureSet set, int64_t classes,
+// Where a measurement runs: what stays on the host, and what a device takes over.
+struct Places {
+  CpuExec host;
+  Context device;
+};
+
+MetricRow probe_row(const Places& at, FeatureSet set, int64_t classes,
                     const MeasureArguments& args) {
   MetricRow row = row_start(set, args);
   const std::string sizes = sizes_text(set);
-  const ProbeResult result = probe(ex, std::move(set.train), std::move(set.test), classes);
+  const ProbeResult result =
+      probe(at.host, at.device, std::move(set.train), std::move(set.test), classes);
   row.emplace_back("top1", 100 * result.accuracy.top1);
   row.emplace_back("top5", 100 * result.accuracy.top5);
   row.emplace_back("l2", result.l2);
@@ -88,12 +95,6 @@ constexpr int64_t kNeighbours[] = {1, 5, 25, 50};
 Metric metric_of(const std::string& name) {
   return name == "l1" ? Metric::kL1 : name == "l2" ? Metric::kL2 : Metric::kCosine;
 }
-
-// Where a measurement runs: what stays on the host, and what a device takes over.
-struct Places {
-  CpuExec host;
-  Context device;
-};
 
 std::vector<MetricRow> knn_rows(const Places& at, const FeatureSet& set, int64_t classes,
                                 const std::vector<std::string>& metrics,
@@ -201,7 +202,7 @@ std::vector<TableColumn> neighbour_columns(const std::string& key, const std::st
 int run_probe(Vfs& vfs, MeasureArguments& args) {
   const Measured measured = measure(
       vfs, args, "probe", [&](const Places& at, FeatureSet set, int64_t classes, Measured& out) {
-        out.probe.push_back(probe_row(at.host, std::move(set), classes, args));
+        out.probe.push_back(probe_row(at, std::move(set), classes, args));
       });
   return print_rows(args, "probe", measured.probe,
                     columns_after_set({{"top1", "top-1 %", "{:.2f}"},
@@ -229,7 +230,7 @@ int run_features(Vfs& vfs, MeasureArguments& args) {
           [&](const Places& at, FeatureSet set, int64_t classes, Measured& out) {
             const std::vector<MetricRow> knn = knn_rows(at, set, classes, metrics, args);
             out.knn = joined(out.knn, knn);
-            out.probe.push_back(probe_row(at.host, std::move(set), classes, args));
+            out.probe.push_back(probe_row(at, std::move(set), classes, args));
             MetricRow row = out.probe.back();
             for (size_t i = 0; i < metrics.size(); ++i) {
               for (const int64_t k : kNeighbours) {

@@ -9,6 +9,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/util/signals.h"
+#include "eval/device_loss.h"
 #include "eval/preconditioner.h"
 #include "kernels/linear/gemm.h"
 
@@ -100,8 +101,7 @@ void for_blocks(const CpuExec& ex, int64_t rows, const Body& body) {
 
 // The loss in the coordinates of Note [Preconditioning]; the variables are V, then the biases.
 struct Objective {
-  const CpuExec& ex;
-  const LabelledFeatures& data;
+  const DataLoss& data_term;
   const FitOptions& options;
   const Preconditioner& preconditioner;
   LinearClassifier classifier, gradient;
@@ -120,7 +120,7 @@ struct Objective {
   }
   double evaluate(const double* x, double* g) {
     read(x);
-    double loss = data_loss(ex, data, classifier, gradient);
+    double loss = data_term(classifier, gradient);
     for (size_t i = 0; i < classifier.weight.size(); ++i) {
       const double w = classifier.weight[i];
       loss += options.l2 / 2 * w * w;
@@ -190,16 +190,24 @@ std::vector<float> to_floats(const std::vector<double>& values) {
   return {values.begin(), values.end()};
 }
 
+// Empty on the host: fit_classifier's own.
+DataLoss loss_on(const Context& ctx, const LabelledFeatures& data, int64_t classes) {
+  if (std::holds_alternative<CpuExec>(ctx.exec)) return {};
+  return device_loss(ctx, data, classes);
+}
+
 // The largest accuracy on `validation` over kPenalties; the stronger penalty where two are equal.
 // Each fit starts from the one before.
-std::pair<double, LinearClassifier> choose_penalty(const CpuExec& ex, const LabelledFeatures& fit,
+std::pair<double, LinearClassifier> choose_penalty(const CpuExec& ex, const Context& ctx,
+                                                   const LabelledFeatures& fit,
                                                    const LabelledFeatures& validation,
                                                    LinearClassifier start) {
   constexpr double kTolerance = 3e-3;  // tells penalties apart; a tenth of the iterations
+  const DataLoss loss = loss_on(ctx, fit, start.classes);
   double best = 0, best_top1 = -1;
   LinearClassifier winner;
   for (const double l2 : kPenalties) {
-    start = fit_classifier(ex, fit, start, {.l2 = l2, .tolerance = kTolerance}).classifier;
+    start = fit_classifier(ex, fit, start, {.l2 = l2, .tolerance = kTolerance}, loss).classifier;
     const double top1 = accuracy(ex, validation, start).top1;
     if (top1 <= best_top1) continue;
     best = l2;
@@ -233,7 +241,7 @@ double data_loss(const CpuExec& ex, const LabelledFeatures& data,
 }
 
 Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& start,
-                   const FitOptions& options) {
+                   const FitOptions& options, const DataLoss& loss) {
   check(data.x.rows > 0 && static_cast<int64_t>(data.labels.size()) == data.x.rows,
         "probe: {} labels for {} rows", data.labels.size(), data.x.rows);
   check(start.dims == data.x.columns, "probe: a classifier of {} features for {}", start.dims,
@@ -241,7 +249,10 @@ Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const Linear
   constexpr double kLeastRidge = 1e-3;
   const Preconditioner preconditioner(
       ex, data.x, std::max(kLeastRidge, static_cast<double>(start.classes) * options.l2));
-  Objective objective{ex, data, options, preconditioner, start, start};
+  const DataLoss on_host = [&](const LinearClassifier& at, LinearClassifier& gradient) {
+    return data_loss(ex, data, at, gradient);
+  };
+  Objective objective{loss ? loss : on_host, options, preconditioner, start, start};
   const auto n = static_cast<int>(start.weight.size() + start.bias.size());
   // Aligned for the library's SSE2 code.
   const std::unique_ptr<double, decltype(&lbfgs_free)> variables(lbfgs_malloc(n), lbfgs_free);
@@ -289,18 +300,18 @@ Accuracy accuracy(const CpuExec& ex, const LabelledFeatures& data,
   return {static_cast<double>(top1) / rows, static_cast<double>(top5) / rows};
 }
 
-ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test,
-                  int64_t classes) {
+ProbeResult probe(const CpuExec& ex, const Context& ctx, LabelledFeatures train,
+                  LabelledFeatures test, int64_t classes) {
   const FeatureStats stats = feature_stats(ex, train.x);
   standardize(ex, train.x, stats);
   standardize(ex, test.x, stats);
   const HeldOut held = hold_out(train.x.rows, train.x.rows / 6, 0);
   ProbeResult result;
   result.selection_rows = static_cast<int64_t>(held.val.size());
-  const auto [l2, start] = choose_penalty(ex, rows_at(train.x, train.labels, held.train),
+  const auto [l2, start] = choose_penalty(ex, ctx, rows_at(train.x, train.labels, held.train),
                                           rows_at(train.x, train.labels, held.val),
                                           LinearClassifier(classes, train.x.columns));
-  const Fit fit = fit_classifier(ex, train, start, {.l2 = l2});
+  const Fit fit = fit_classifier(ex, train, start, {.l2 = l2}, loss_on(ctx, train, classes));
   result.l2 = l2;
   result.iterations = fit.iterations;
   result.accuracy = accuracy(ex, test, fit.classifier);

@@ -3,14 +3,15 @@
 //   loss(W, b) = mean_i -log softmax(W x_i + b)[y_i] + l2 / 2 |W|^2
 //
 // Features are standardised with the statistics of the training features. L-BFGS in f64 on the
-// host; the data term by f32 matrix products, summed in f64 in a fixed order: results do not depend
-// on the number of threads.
+// host; the data term by f32 matrix products, on the host or a device, summed in f64 in a fixed
+// order: results do not depend on the number of threads.
 #pragma once
 
 #include <functional>
 #include <span>
 #include <vector>
 
+#include "engine/core/tensor.h"
 #include "eval/features.h"
 
 namespace bigbigan {
@@ -36,12 +37,13 @@ struct Fit {
   double loss = 0;
   int iterations = 0;
 };
-// Minimises the loss from `start`. Throws Error{kStopped} after a signal, Error{kNumerical} when
-// the loss is not finite.
-Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& start,
-                   const FitOptions& options);
-
 // Loss without the penalty, and its gradient in the classifier's shape.
+using DataLoss = std::function<double(const LinearClassifier&, LinearClassifier& gradient)>;
+// Minimises the loss from `start`; `loss`: what computes that of `data`, if not data_loss(). Throws
+// Error{kStopped} after a signal, Error{kNumerical} when the loss is not finite.
+Fit fit_classifier(const CpuExec& ex, const LabelledFeatures& data, const LinearClassifier& start,
+                   const FitOptions& options, const DataLoss& loss = {});
+
 double data_loss(const CpuExec& ex, const LabelledFeatures& data,
                  const LinearClassifier& classifier, LinearClassifier& gradient);
 
@@ -60,9 +62,10 @@ struct ProbeResult {
   int64_t selection_rows = 0;  // training rows held out while l2 was chosen
 };
 // Standardises, chooses l2 from kPenalties by accuracy on a sixth of the training rows held out,
-// fits all training rows with it, and scores the test rows. Every label is in [0, classes).
+// fits all training rows with it, and scores the test rows. Every label is in [0, classes). Losses
+// are computed where `ctx` computes, all else by `ex`.
 inline constexpr double kPenalties[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
-ProbeResult probe(const CpuExec& ex, LabelledFeatures train, LabelledFeatures test,
-                  int64_t classes);
+ProbeResult probe(const CpuExec& ex, const Context& ctx, LabelledFeatures train,
+                  LabelledFeatures test, int64_t classes);
 
 }  // namespace bigbigan

@@ -59,6 +59,7 @@ struct KernelSizes {
   int64_t batch, resolution, channels;  // of G's attention block
   int64_t image;                        // of the data, a side
   int64_t wide;                         // H and J
+  int64_t queries, references;          // of a tile of nearest neighbours
   ModelConfig model;                    // whose weights are normalised and updated
 };
 // `base` at the batch of its estimates: every operand of a memory-bound kernel is beyond the cache.

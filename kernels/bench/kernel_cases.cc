@@ -167,7 +167,14 @@ std::vector<KernelCase> memory_cases(const KernelSizes& z) {
 }  // namespace
 
 KernelSizes base_sizes() {
-  return {.batch = 256, .resolution = 64, .channels = 192, .image = 256, .wide = 2048, .model = {}};
+  return {.batch = 256,
+          .resolution = 64,
+          .channels = 192,
+          .image = 256,
+          .wide = 2048,
+          .queries = 4096,
+          .references = 8192,
+          .model = {}};
 }
 
 KernelSizes small_sizes() {
@@ -176,13 +183,20 @@ KernelSizes small_sizes() {
   small.g_channels = {8, 8, 8, 8};
   small.d_channels = {4, 4, 4, 4};
   small.mlp_width = 8;
-  return {.batch = 2, .resolution = 4, .channels = 32, .image = 8, .wide = 16, .model = small};
+  return {.batch = 2,
+          .resolution = 4,
+          .channels = 32,
+          .image = 8,
+          .wide = 16,
+          .queries = 12,
+          .references = 130,
+          .model = small};
 }
 
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   std::vector<KernelCase> cases;
-  for (const auto family :
-       {norm_kernels, memory_cases, weight_kernels, attention_kernels, product_kernels}) {
+  for (const auto family : {norm_kernels, memory_cases, weight_kernels, attention_kernels,
+                            product_kernels, knn_kernels}) {
     for (KernelCase& c : family(sizes)) cases.push_back(std::move(c));
   }
   return cases;

@@ -9,5 +9,6 @@ std::vector<KernelCase> norm_kernels(const KernelSizes& sizes);
 std::vector<KernelCase> weight_kernels(const KernelSizes& sizes);  // spectral norm, optimiser
 std::vector<KernelCase> attention_kernels(const KernelSizes& sizes);
 std::vector<KernelCase> product_kernels(const KernelSizes& sizes);  // of NVIDIA's libraries
+std::vector<KernelCase> knn_kernels(const KernelSizes& sizes);
 
 }  // namespace bigbigan

@@ -54,23 +54,26 @@ KernelCase spectral_case(const std::string& network, const std::vector<Shape>& s
           .length = longest};
 }
 
-KernelCase update_case(int64_t elems) {
-  return {.name = fmt::format("optimizer_update/elems:{}", elems),
+// 36 bytes per weight, or 38 with those that bf16 forward passes read.
+KernelCase update_case(int64_t elems, bool packs) {
+  return {.name = fmt::format("optimizer_update/elems:{}{}", elems, packs ? "/packed:bf16" : ""),
           .prepare =
               [=](KernelSetup& s) {
                 const Tensor value = s.normal({elems}), grad = s.normal({elems});
                 const Tensor m = s.normal({elems}), v = s.normal({elems}, 0.1, 1);
-                const Tensor average = s.normal({elems}), packed = s.fresh({elems}, DType::kBF16);
+                const Tensor average = s.normal({elems});
+                const Tensor packed = packs ? s.fresh({elems}, DType::kBF16) : Tensor();
                 const int64_t update = 7;
                 const Tensor t = Tensor::from_host(s.ctx, {1}, DType::kI64, &update);
                 const Tensor skip = Tensor::zeros(s.ctx, {1}, DType::kI32);
-                return PreparedKernel{s.launch([=](const auto& ex) {
-                                        optimizer_update(
-                                            ex, {value, grad, m, v, t, skip, average, packed, 1e-4,
-                                                 0.5, 0.999, 1e-8, 0.999});
-                                      }),
-                                      {value, value, grad, m, m, v, v, average, average, packed},
-                                      {value, m, v, average}};
+                PreparedKernel k{s.launch([=](const auto& ex) {
+                                   optimizer_update(ex, {value, grad, m, v, t, skip, average,
+                                                         packed, 1e-4, 0.5, 0.999, 1e-8, 0.999});
+                                 }),
+                                 {value, value, grad, m, m, v, v, average, average},
+                                 {value, m, v, average}};
+                if (packs) k.moved.push_back(packed);
+                return k;
               },
           .takes_bf16 = false};
 }
@@ -111,8 +114,11 @@ std::vector<KernelCase> weight_kernels(const KernelSizes& z) {
   const BigBiGAN model(z.model);
   const int64_t elems = model.d_store.parameter_count();
   return {spectral_case("g", spectral_weights(model.g_store)),
-          spectral_case("d", spectral_weights(model.d_store)), update_case(elems),
-          average_case(elems), norm_case(elems)};
+          spectral_case("d", spectral_weights(model.d_store)),
+          update_case(elems, false),
+          update_case(elems, true),
+          average_case(elems),
+          norm_case(elems)};
 }
 
 }  // namespace bigbigan

@@ -1,5 +1,7 @@
 #include "kernels/bench/op_benchmarks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <deque>
 
@@ -8,44 +10,51 @@
 
 namespace bigbigan {
 
-std::string benchmark_name(const std::string& case_name, const std::string& pass) {
+std::string benchmark_name(const std::string& case_name, const std::string& pass, DType dtype) {
   const size_t slash = std::min(case_name.find('/'), case_name.size());
-  return case_name.substr(0, slash) + "_" + pass + case_name.substr(slash) + "/f32";
+  return fmt::format("{}_{}{}/{}", case_name.substr(0, slash), pass, case_name.substr(slash),
+                     name_of(dtype));
 }
 
 void OpBenchmarks::register_all() {
   for (size_t i = 0; i < cases_.size(); ++i) {
     const OpCase& c = cases_[i];
-    const auto add = [&](const char* name, Pass pass) {
-      set_up(benchmark::RegisterBenchmark(
-                 benchmark_name(c.name, name).c_str(),
-                 [this, i, pass](benchmark::State& state) { run(state, i, pass); }),
-             target_);
-    };
-    add("fwd", Pass::kForward);
-    if (is_differentiable(c)) add("bwd", Pass::kBackward);
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      if (dtype == DType::kBF16 && !target_.is_gpu()) continue;
+      const auto add = [&](const char* name, Pass pass) {
+        const Job job{i, dtype, pass};
+        set_up(
+            benchmark::RegisterBenchmark(benchmark_name(c.name, name, dtype).c_str(),
+                                         [this, job](benchmark::State& state) { run(state, job); }),
+            target_);
+      };
+      add("fwd", Pass::kForward);
+      if (is_differentiable(c)) add("bwd", Pass::kBackward);
+    }
   }
 }
 
-const OpBenchmarks::Verified& OpBenchmarks::verified(size_t index) {
-  Verified& v = verified_[index];
-  if (!v.done) {
+const OpBenchmarks::Verified& OpBenchmarks::verified(const Job& job) {
+  const auto [at, is_new] = verified_.try_emplace({job.index, job.dtype});
+  Verified& v = at->second;
+  if (is_new) {
+    const OpCase& c = cases_[job.index];
     const AnyExec exec = target_.device.exec();
     v.failure = target_.is_gpu()
-                    ? check_f32(cases_[index], v.worst_error, &exec, &target_.device.allocator())
-                    : check_f32(cases_[index], v.worst_error);
-    v.done = true;
+                    ? check_values(c, job.dtype, v.worst_error, &exec, &target_.device.allocator())
+                    : check_values(c, job.dtype, v.worst_error);
     failed_ = failed_ || !v.failure.empty();
   }
   return v;
 }
 
-void OpBenchmarks::run_on_host(benchmark::State& state, size_t index, Pass pass) const {
+void OpBenchmarks::run_on_host(benchmark::State& state, const Job& job) const {
   HostAllocator allocator;
-  OpRun op({.exec = target_.device.cpu(), .allocator = &allocator}, cases_[index]);
+  OpRun op({.exec = target_.device.cpu(), .allocator = &allocator, .dtype = job.dtype},
+           cases_[job.index]);
   const auto seconds_of = [&] {
     Stopwatch watch;
-    if (pass == Pass::kForward)
+    if (job.pass == Pass::kForward)
       op.forward();
     else
       op.backward([&] { watch = Stopwatch(); });
@@ -58,14 +67,14 @@ void OpBenchmarks::run_on_host(benchmark::State& state, size_t index, Pass pass)
     state.SetIterationTime(seconds);
     total += seconds;
   }
-  count(state, index, pass, op, total / static_cast<double>(state.iterations()));
+  count(state, job, op, total / static_cast<double>(state.iterations()));
 }
 
-void OpBenchmarks::run_on_gpu(benchmark::State& state, size_t index, Pass pass) const {
-  const OpCase& c = cases_[index];
+void OpBenchmarks::run_on_gpu(benchmark::State& state, const Job& job) const {
+  const OpCase& c = cases_[job.index];
   DeviceTimer& timer = *target_.timer;
   const auto pool = target_.device.accelerator()->private_pool();
-  const Context ctx{.exec = target_.device.exec(), .allocator = pool.get()};
+  const Context ctx{.exec = target_.device.exec(), .allocator = pool.get(), .dtype = job.dtype};
   std::deque<OpRun> ops;  // which must not move
   ops.emplace_back(ctx, c);
   for (int64_t left = timer.cold_sets(ops[0].bytes(false)) - 1; left > 0; --left) {
@@ -78,28 +87,29 @@ void OpBenchmarks::run_on_gpu(benchmark::State& state, size_t index, Pass pass) 
   }
   const auto seconds_of = [&](size_t sets) {
     const double first = timer.seconds_per_call(std::span(forward).first(sets));
-    if (pass == Pass::kForward) return first;
+    if (job.pass == Pass::kForward) return first;
     return std::max(timer.seconds_per_call(std::span(both).first(sets)) - first, 1e-9);
   };
   const double seconds = seconds_of(ops.size());
   state.counters["hot_us"] = 1e6 * seconds_of(1);
   for ([[maybe_unused]] auto iteration : state) state.SetIterationTime(seconds);
-  count(state, index, pass, ops[0], seconds);
+  count(state, job, ops[0], seconds);
 }
 
-void OpBenchmarks::run(benchmark::State& state, size_t index, Pass pass) {
-  const Verified& v = verified(index);
+void OpBenchmarks::run(benchmark::State& state, const Job& job) {
+  const Verified& v = verified(job);
   if (!v.failure.empty()) return state.SkipWithError(v.failure.c_str());
-  target_.is_gpu() ? run_on_gpu(state, index, pass) : run_on_host(state, index, pass);
+  target_.is_gpu() ? run_on_gpu(state, job) : run_on_host(state, job);
 }
 
-void OpBenchmarks::count(benchmark::State& state, size_t index, Pass pass, const OpRun& op,
+void OpBenchmarks::count(benchmark::State& state, const Job& job, const OpRun& op,
                          double seconds) const {
-  const bool backward = pass == Pass::kBackward;
+  const bool backward = job.pass == Pass::kBackward;
   target_.count(state,
                 {.bytes = static_cast<double>(op.bytes(backward)),
-                 .flops = cases_[index].flops * (backward ? 2 : 1)},
-                seconds, verified_[index].worst_error);
+                 .flops = cases_[job.index].flops * (backward ? 2 : 1),
+                 .dtype = job.dtype},
+                seconds, verified_.at({job.index, job.dtype}).worst_error);
 }
 
 }  // namespace bigbigan

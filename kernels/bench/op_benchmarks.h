@@ -1,6 +1,7 @@
-// Op cases as Google Benchmarks, forward and backward, in f32.
+// Op cases as Google Benchmarks, forward and backward: on a GPU in f32 and bf16, on the CPU in f32.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -9,10 +10,10 @@
 
 namespace bigbigan {
 
-// Names are "<op>_fwd/<key>:<value>/.../f32" and "<op>_bwd/...". A case is compared with f64 before
-// it is timed; where it fails, its benchmarks end with an error. Counters: rates() of the bytes and
-// FLOPs of the case (backward twice those of forward), and max_err, the largest error relative to
-// the largest element of its tensor.
+// Names are "<op>_fwd/<key>:<value>/.../<dtype>" and "<op>_bwd/...". A case is compared with f64
+// before it is timed; where it fails, its benchmarks end with an error. Counters: rates() of the
+// bytes and FLOPs of the case (backward twice those of forward), and max_err, the largest error
+// relative to the largest element of its tensor.
 //
 // On the CPU the time is that of one call after the other. On a GPU it is that of a graph of calls
 // whose operands rotate, and the counter hot_us that of the same operands over and over; backward
@@ -20,7 +21,7 @@ namespace bigbigan {
 class OpBenchmarks {
  public:
   OpBenchmarks(std::vector<OpCase> cases, const BenchTarget& target)
-      : cases_(std::move(cases)), target_(target), verified_(cases_.size()) {}
+      : cases_(std::move(cases)), target_(target) {}
   OpBenchmarks(const OpBenchmarks&) = delete;
   OpBenchmarks& operator=(const OpBenchmarks&) = delete;
 
@@ -31,26 +32,30 @@ class OpBenchmarks {
 
  private:
   enum class Pass : uint8_t { kForward, kBackward };
+  struct Job {
+    size_t index;  // of the case
+    DType dtype;
+    Pass pass;
+  };
   struct Verified {
-    bool done = false;
     std::string failure;
     double worst_error = 0;
   };
-  const Verified& verified(size_t index);
-  void run(benchmark::State& state, size_t index, Pass pass);
-  void run_on_host(benchmark::State& state, size_t index, Pass pass) const;
-  void run_on_gpu(benchmark::State& state, size_t index, Pass pass) const;
+  // Of both passes: a case is compared once per dtype.
+  const Verified& verified(const Job& job);
+  void run(benchmark::State& state, const Job& job);
+  void run_on_host(benchmark::State& state, const Job& job) const;
+  void run_on_gpu(benchmark::State& state, const Job& job) const;
   // The counters of a call of `op` that takes `seconds`.
-  void count(benchmark::State& state, size_t index, Pass pass, const OpRun& op,
-             double seconds) const;
+  void count(benchmark::State& state, const Job& job, const OpRun& op, double seconds) const;
 
   std::vector<OpCase> cases_;
   const BenchTarget& target_;
-  std::vector<Verified> verified_;
+  std::map<std::pair<size_t, DType>, Verified> verified_;
   bool failed_ = false;
 };
 
 // "conv2d/n:1/c:3" -> "conv2d_fwd/n:1/c:3/f32"
-std::string benchmark_name(const std::string& case_name, const std::string& pass);
+std::string benchmark_name(const std::string& case_name, const std::string& pass, DType dtype);
 
 }  // namespace bigbigan

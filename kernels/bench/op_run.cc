@@ -2,15 +2,26 @@
 
 #include <algorithm>
 
+#include "tests/harness/values.h"
+
 namespace bigbigan {
 
 OpRun::OpRun(const Context& ctx, const OpCase& c)
     : ctx_(ctx), case_(c), inputs_(case_inputs(ctx, c, ctx.dtype)) {
   ctx_.batch_statistics = c.training;
   ctx_.power_iteration = c.training;
-  for (const Tensor& x : inputs_) gradients_.push_back(Tensor::empty(ctx, x.shape(), x.dtype()));
+  for (const CaseInput& x : c.inputs) {
+    const bool is_activation = x.role == Role::kActivation;
+    gradients_.push_back(
+        Tensor::empty(ctx, x.shape, is_activation ? ctx.dtype : master_dtype(ctx.dtype)));
+  }
   forward();
-  for (const Var& y : outputs_) seeds_.push_back(y.value);
+  for (const Var& y : outputs_) seeds_.push_back(seed_of(y.value));
+}
+
+Tensor OpRun::seed_of(const Tensor& y) const {
+  const DType dtype = case_.makes_weights ? master_dtype(ctx_.dtype) : y.dtype();
+  return dtype == y.dtype() ? y : tensor_of(ctx_, y.shape(), dtype, read(y));
 }
 
 void OpRun::forward() {
@@ -31,9 +42,14 @@ void OpRun::backward(const std::function<void()>& before) {
 int64_t OpRun::bytes(bool backward) const {
   int64_t bytes = 0;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (!backward || case_.inputs[i].wants_gradient) bytes += inputs_[i].view().bytes();
+    if (!backward)
+      bytes += inputs_[i].view().bytes();
+    else if (case_.inputs[i].wants_gradient)
+      bytes += gradients_[i].view().bytes();
   }
-  for (const Tensor& y : seeds_) bytes += y.view().bytes();
+  for (size_t k = 0; k < seeds_.size(); ++k) {
+    bytes += (backward ? seeds_[k] : outputs_[k].value).view().bytes();
+  }
   return bytes;
 }
 

@@ -1,4 +1,5 @@
-// An op case with inputs and gradient buffers of its own, to be run again and again.
+// An op case with inputs and gradient buffers of its own, to be run again and again in the dtype
+// of a context.
 #pragma once
 
 #include <functional>
@@ -22,6 +23,8 @@ class OpRun {
 
  private:
   std::vector<Var> leaves(Tape& tape) const;
+  // The gradient of an output: its own values.
+  Tensor seed_of(const Tensor& y) const;
 
   Context ctx_;
   const OpCase& case_;

@@ -182,14 +182,17 @@ SMALL = "[model]\nresolution = 32\nz_dim = 32\ng_channels = [8, 8, 8, 8]\nd_chan
 
 @peer("optimizer_update")
 def _(s, k):
-    """Adam, then the moving average: of one tensor, PyTorch's best case."""
+    """Adam, then the moving average and the weights in bf16: of one tensor, PyTorch's best case."""
     weight = torch.nn.Parameter(s.normal(k["elems"]))
     weight.grad, average = s.normal(k["elems"]), s.normal(k["elems"])
+    packed = s.normal(k["elems"], dtype=torch.bfloat16) if "packed" in k else None
     adam = torch.optim.Adam([weight], lr=1e-4, betas=(0.5, 0.999), fused=True, capturable=s.device == "cuda")
 
     def update():
         adam.step()
         torch._foreach_lerp_([average], [weight.detach()], 0.001)
+        if packed is not None:
+            packed.copy_(weight.detach())
     return update
 
 
@@ -265,10 +268,19 @@ def _(s, k):
     return lambda: F.cross_entropy(logits, labels)
 
 
-@peer("top_k")
+# --- nearest neighbours -------------------------------------------------------------------------------------------------
+
+@peer("l1_distances")
 def _(s, k):
-    scores = s.normal(k["rows"], k["columns"])
-    return lambda: torch.topk(scores, k["k"], dim=1)
+    queries, references = s.normal(k["queries"], k["columns"]), s.normal(k["references"], k["columns"])
+    return lambda: torch.cdist(queries, references, p=1)
+
+
+@peer("update_nearest")
+def _(s, k):
+    """Of the distances: PyTorch would write and read them once more."""
+    distances = s.normal(k["queries"], k["references"])
+    return lambda: torch.topk(distances, k["k"], dim=1, largest=False)
 
 
 # --- timing -------------------------------------------------------------------------------------------------------------

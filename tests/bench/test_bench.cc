@@ -2,12 +2,14 @@
 #include <benchmark/benchmark.h>
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <sstream>
 
 #include "kernels/bench/kernel_benchmarks.h"
 #include "kernels/bench/op_benchmarks.h"
 #include "kernels/bench/step_benchmark.h"
 #include "kernels/common/dispatch.h"
+#include "models/bigbigan/bigbigan.h"
 #include "tests/harness/builders.h"
 
 using namespace bigbigan;
@@ -58,8 +60,8 @@ Config small_config() {
 }  // namespace
 
 TEST_CASE("a benchmark is named after its case, pass and dtype") {
-  CHECK(benchmark_name("conv2d/n:1/c:3", "fwd") == "conv2d_fwd/n:1/c:3/f32");
-  CHECK(benchmark_name("plain", "bwd") == "plain_bwd/f32");
+  CHECK(benchmark_name("conv2d/n:1/c:3", "fwd", DType::kF32) == "conv2d_fwd/n:1/c:3/f32");
+  CHECK(benchmark_name("plain", "bwd", DType::kBF16) == "plain_bwd/bf16");
 }
 
 TEST_CASE("an operation is compared before it is timed") {
@@ -81,6 +83,46 @@ TEST_CASE("correct operations do not fail") {
   benchmarks.register_all();
   CHECK_THAT(run_registered(), !Contains("error_message"));
   CHECK(!benchmarks.failed());
+}
+
+TEST_CASE("every operation runs in bf16") {
+  HostAllocator host;
+  const Context ctx{.exec = CpuExec{}, .allocator = &host, .dtype = DType::kBF16};
+  for (const OpCase& c : all_cases()) {
+    INFO(c.name);
+    OpRun op(ctx, c);
+    CHECK_NOTHROW(op.forward());
+    CHECK_NOTHROW(op.backward([] {}));
+  }
+}
+
+TEST_CASE("an operation moves activations of its dtype and gradients of weights in f32") {
+  const int64_t n = 3, in = 5, out = 7, activations = n * (in + out), weights = out * (in + 1);
+  const OpCase c = linear_case(n, in, out, true);
+  HostAllocator host;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const OpRun op({.exec = CpuExec{}, .allocator = &host, .dtype = dtype}, c);
+    const auto size = static_cast<int64_t>(size_of(dtype));
+    CHECK(op.bytes(false) == size * (activations + weights));
+    CHECK(op.bytes(true) == size * activations + 4 * weights);
+  }
+}
+
+TEST_CASE("kernels move the bytes that any implementation must move") {
+  HostAllocator host;
+  KernelSetup setup({.exec = CpuExec{}, .allocator = &host}, DType::kF32, DType::kF32);
+  std::map<std::string, int64_t> bytes;
+  for (const KernelCase& c : kernel_cases(small_sizes())) {
+    for (const Tensor& t : c.prepare(setup).moved) bytes[c.name] += t.view().bytes();
+  }
+  const int64_t weights = BigBiGAN(small_sizes().model).d_store.parameter_count();
+  const std::string update = "optimizer_update/elems:" + std::to_string(weights);
+  CHECK(bytes.at(update) == 36 * weights);
+  CHECK(bytes.at(update + "/packed:bf16") == 38 * weights);
+  CHECK(bytes.at("l1_distances/queries:12/references:130/columns:16") ==
+        4 * (12 * 16 + 130 * 16 + 12 * 130));
+  CHECK(bytes.at("update_nearest/queries:12/references:130/k:50") ==
+        4 * (12 * 130 + 130) + (4 + 4) * 12 * 50);
 }
 
 TEST_CASE("a step's convolutions and products are run again alone") {

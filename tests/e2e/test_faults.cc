@@ -1,4 +1,6 @@
 // Full disks, NaN and damaged checkpoints, in the running trainer.
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <cstring>
@@ -106,6 +108,34 @@ TEST_CASE("faults: NaN five times in a row ends with 79, and the run can go on")
   REQUIRE(last_integer(tiny, "skipped_steps") == 4);  // of the checkpoint; step 7 is done anew
   // Four in a row are not enough.
   REQUIRE(tiny.train("other", {}, {"BIGBIGAN_FAULT=nan@0:3:4"}).code == 0);
+}
+
+// Reports are read while the step after is under way; only a checkpoint waits for its own.
+TEST_CASE("faults: NaN in reports that are read one step late ends with 79 at the same step") {
+  const int64_t first = GENERATE(3, 4), last = first + 4;  // before a checkpoint is due, and when
+  const TinyTraining tiny;
+  const std::vector<std::string> late = {"log.every_steps=100"};
+  tiny.train_well("run", {late[0], "train.steps=2"});
+  const std::string good = tiny.state("run", 2);
+  const ProcessResult result =
+      tiny.train("run", late, {fmt::format("BIGBIGAN_FAULT=nan@0:{}:100", first)});
+  INFO(result.err);
+  REQUIRE(result.code == 79);
+  REQUIRE_THAT(result.err, Catch::Contains(fmt::format("step {}: NaN or Inf", last)) &&
+                               Catch::Contains("5 steps in a row"));
+  REQUIRE(tiny.steps("run") == std::vector<int64_t>{2, 4, 6});
+  REQUIRE(tiny.state("run", 2) == good);
+  // Every skipped step has its line, under its own number.
+  PosixVfs vfs;
+  std::vector<int64_t> skipped;
+  for (const FlatJson& line : read_jsonl(vfs, tiny / "run" / "stats.jsonl")) {
+    skipped.push_back(json_get<int64_t>(line, "step", "stats"));
+    REQUIRE(json_get<int64_t>(line, "skipped_steps", "stats") == std::ssize(skipped));
+  }
+  REQUIRE(skipped == std::vector<int64_t>{first, first + 1, first + 2, first + 3, last});
+  const ProcessResult rest = tiny.train("run", late);
+  REQUIRE(rest.code == 0);
+  REQUIRE(resumed_from(rest) == 6);
 }
 
 TEST_CASE("faults: a damaged checkpoint is passed over, and all of them damaged is 80") {

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "engine/util/thread_pool.h"
+#include "eval/device_loss.h"
 #include "eval/preconditioner.h"
 #include "eval/probe.h"
 
@@ -21,6 +22,12 @@ LabelledFeatures formula_data(int64_t rows, int64_t dims, int64_t classes) {
         classes - 1, static_cast<int64_t>(std::floor((signal + 3.0) / 6.0 * double(classes))));
   }
   return data;
+}
+
+ProbeResult probe_by(const CpuExec& ex, const LabelledFeatures& train, const LabelledFeatures& test,
+                     int64_t classes) {
+  HostAllocator memory;
+  return probe(ex, {.exec = ex, .allocator = &memory}, train, test, classes);
 }
 
 }  // namespace
@@ -95,6 +102,24 @@ TEST_CASE("the gradient of the loss is its finite difference", "[eval][probe]") 
   }
 }
 
+// On the CPU in place of a device: more rows than a tile.
+TEST_CASE("the device's loss and gradient are the host's", "[eval][probe]") {
+  const LabelledFeatures data = formula_data(16384 + 37, 4, 3);
+  LinearClassifier at(3, 4), expected, found;
+  for (size_t i = 0; i < at.weight.size(); ++i) at.weight[i] = 0.3 * std::sin(double(i));
+  at.bias = {0.1, -0.2, 0.3};
+  HostAllocator memory;
+  const Context ctx{.exec = CpuExec{}, .allocator = &memory};
+  const DataLoss loss = device_loss(ctx, data, 3);
+  for (const double factor : {1.0, 0.5}) {
+    for (double& w : at.weight) w *= factor;
+    REQUIRE(loss(at, found) == Approx(data_loss(CpuExec{}, data, at, expected)).epsilon(1e-6));
+    for (size_t i = 0; i < at.weight.size(); ++i)
+      REQUIRE(found.weight[i] == Approx(expected.weight[i]).margin(1e-6));
+    for (size_t k = 0; k < 3; ++k) REQUIRE(found.bias[k] == Approx(expected.bias[k]).margin(1e-6));
+  }
+}
+
 TEST_CASE("top-1 and top-5 count ranks, equal scores by class", "[eval][probe]") {
   LinearClassifier classifier(7, 1);  // scores are weight times x
   classifier.weight = {6, 5, 4, 3, 2, 1, 6};
@@ -113,8 +138,8 @@ TEST_CASE("top-1 and top-5 count ranks, equal scores by class", "[eval][probe]")
 TEST_CASE("the probe's result does not depend on the number of threads", "[eval][probe]") {
   const LabelledFeatures train = formula_data(3000, 6, 3), test = formula_data(500, 6, 3);
   ThreadPool three(3);
-  const ProbeResult alone = probe(CpuExec{}, train, test, 3),
-                    together = probe(CpuExec{&three}, train, test, 3);
+  const ProbeResult alone = probe_by(CpuExec{}, train, test, 3),
+                    together = probe_by(CpuExec{&three}, train, test, 3);
   REQUIRE(alone.accuracy.top1 == together.accuracy.top1);
   REQUIRE(alone.iterations == together.iterations);
   LinearClassifier at(3, 6), g1, g3;
@@ -139,7 +164,7 @@ TEST_CASE("the probe standardises by training statistics and survives constant f
   fill(test);
   for (int64_t i = 0; i < test.x.rows; ++i)
     test.x.row(i)[1] = 1000;  // constant in training: no evidence
-  const ProbeResult result = probe(CpuExec{}, train, test, 2);
+  const ProbeResult result = probe_by(CpuExec{}, train, test, 2);
   REQUIRE(result.accuracy.top1 == 1.0);
   REQUIRE(result.selection_rows == 15);
 }

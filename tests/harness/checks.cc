@@ -83,6 +83,16 @@ std::string gradient_f32(const OpCase& c, const CaseResult& f32, const CaseResul
                 compare("gradient", f32.gradients, f64.gradients, limit, c.gradient_scale));
 }
 
+std::string values_bf16(const OpCase& c, const CaseResult& bf16, const CaseResult& f64) {
+  // Sums are formed in f32: what counts is the rounding of what is stored, whatever the length.
+  const double limit = 8 * c.slack * 0x1p-8;
+  std::string failure = compare("output", bf16.outputs, f64.outputs, limit);
+  if (failure.empty()) {
+    failure = compare("gradient", bf16.gradients, f64.gradients, 2 * limit, c.gradient_scale);
+  }
+  return report(c, "bf16", failure);
+}
+
 // Relative to the largest element of the expected list.
 double largest_error(const ValueLists& found, const ValueLists& expected, double least_scale = 0) {
   double worst = 0;
@@ -226,14 +236,17 @@ std::string check_gradient_f32(const OpCase& c) {
   return gradient_f32(c, run_case(c, {.dtype = DType::kF32}), run_case(c, {}));
 }
 
-std::string check_f32(const OpCase& c, double& worst_error, const AnyExec* exec,
-                      Allocator* allocator) {
-  const CaseResult f64 = run_case(c, {});
-  const CaseResult f32 = run_case(c, {.dtype = DType::kF32, .exec = exec, .allocator = allocator});
-  worst_error = std::max(largest_error(f32.outputs, f64.outputs),
-                         largest_error(f32.gradients, f64.gradients, c.gradient_scale));
-  std::string failure = forward_f32(c, f32, f64);
-  return failure.empty() ? gradient_f32(c, f32, f64) : failure;
+std::string check_values(const OpCase& c, DType dtype, double& worst_error, const AnyExec* exec,
+                         Allocator* allocator) {
+  const bool is_bf16 = dtype == DType::kBF16;
+  const CaseResult f64 = run_case(c, {.rounded = is_bf16});
+  const CaseResult found =
+      run_case(c, {.dtype = dtype, .rounded = is_bf16, .exec = exec, .allocator = allocator});
+  worst_error = std::max(largest_error(found.outputs, f64.outputs),
+                         largest_error(found.gradients, f64.gradients, c.gradient_scale));
+  if (is_bf16) return values_bf16(c, found, f64);
+  std::string failure = forward_f32(c, found, f64);
+  return failure.empty() ? gradient_f32(c, found, f64) : failure;
 }
 
 std::string check_accumulate(const OpCase& c) {
@@ -310,21 +323,16 @@ std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& alloc
 }
 
 std::string check_bf16(const OpCase& c, const AnyExec* exec, Allocator* allocator) {
-  // Sums are formed in f32: what counts is the rounding of what is stored, whatever the length.
-  const double limit = 8 * c.slack * 0x1p-8;
   const RunOptions options{.dtype = DType::kBF16,
                            .rounded = true,
                            .guarded = true,
                            .exec = exec,
                            .allocator = allocator};
   const CaseResult f64 = run_case(c, {.rounded = true}), found = run_case(c, options);
-  std::string failure = found.damage;
-  if (failure.empty()) failure = compare("output", found.outputs, f64.outputs, limit);
-  if (failure.empty()) {
-    failure = compare("gradient", found.gradients, f64.gradients, 2 * limit, c.gradient_scale);
+  for (const std::string& failure : {report(c, "bf16", found.damage), values_bf16(c, found, f64)}) {
+    if (!failure.empty()) return failure;
   }
-  if (failure.empty() && !same_bits(run_case(c, options), found)) failure = "other bits again";
-  return report(c, "bf16", failure);
+  return same_bits(run_case(c, options), found) ? "" : report(c, "bf16", "other bits again");
 }
 
 std::string check_all(const OpCase& c) {

@@ -16,10 +16,10 @@ std::string check_partial(const OpCase& c);  // one gradient wanted at a time: t
 std::string check_guards(const OpCase& c);   // writes stay in their blocks, fresh memory unread
 std::string check_repeatable(const OpCase& c);  // equal bits with 1, 2 and 3 threads, and again
 
-// Forward and gradients of f32 at once, and the largest error relative to its tensor: for the
-// benchmark. Of the CPU, or of another backend and its memory.
-std::string check_f32(const OpCase& c, double& worst_error, const AnyExec* exec = nullptr,
-                      Allocator* allocator = nullptr);
+// Forward and gradients of f32 or bf16 at once against f64, and the largest error relative to its
+// tensor: for the benchmark. Of the CPU, or of another backend and its memory.
+std::string check_values(const OpCase& c, DType dtype, double& worst_error,
+                         const AnyExec* exec = nullptr, Allocator* allocator = nullptr);
 
 // What `exec` computes in f32 in guarded memory of `allocator`: against f64 on the CPU, gradients
 // overwritten and accumulated, writes inside their blocks, and the same bits again.
