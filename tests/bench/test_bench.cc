@@ -119,10 +119,11 @@ TEST_CASE("kernels move the bytes that any implementation must move") {
   const std::string update = "optimizer_update/elems:" + std::to_string(weights);
   CHECK(bytes.at(update) == 36 * weights);
   CHECK(bytes.at(update + "/packed:bf16") == 38 * weights);
+  const int64_t queries = 12, references = 130, columns = 16, k = 50;
   CHECK(bytes.at("l1_distances/queries:12/references:130/columns:16") ==
-        4 * (12 * 16 + 130 * 16 + 12 * 130));
+        4 * (queries * columns + references * columns + queries * references));
   CHECK(bytes.at("update_nearest/queries:12/references:130/k:50") ==
-        4 * (12 * 130 + 130) + (4 + 4) * 12 * 50);
+        4 * (queries * references + references) + (4 + 4) * queries * k);
 }
 
 TEST_CASE("a step's convolutions and products are run again alone") {
