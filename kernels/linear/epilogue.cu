@@ -32,7 +32,7 @@ __global__ void epilogue_kernel(Finish f, const T* __restrict__ bias, T* c) {
   float v = is_inside ? to_float(*at) : 0.0f;
   if (bias != nullptr && is_inside) v += to_float(bias[column]);
   if (f.only_where != nullptr && (f.only_where[word] >> bit & 1) == 0) v = 0;
-  if (f.relu && !(v > 0)) v = 0;
+  if (f.relu && v < 0) v = 0;  // keeps a NaN
   const unsigned above = __ballot_sync(kFullMask, v > 0 ? 1 : 0);
   if (f.positive != nullptr && bit == 0) f.positive[word] = above;
   if (is_inside) *at = from_float<T>(v);

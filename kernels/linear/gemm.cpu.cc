@@ -127,7 +127,7 @@ void finish_row(const GemmArgs& g, const Sizes& s, int64_t row) {
   const int64_t mask_bytes = gemm_mask_shape(s.m, s.n)[1];
   const auto bit_of = [](int64_t column) { return uint8_t(1 << column % 8); };
   for (int64_t j = 0; g.bias && j < s.n; ++j) c[j] += g.bias.as<T>()[j];
-  for (int64_t j = 0; g.relu && j < s.n; ++j) c[j] = c[j] > 0 ? c[j] : T(0);
+  for (int64_t j = 0; g.relu && j < s.n; ++j) c[j] = c[j] < 0 ? T(0) : c[j];  // keeps a NaN
   if (g.positive) {
     uint8_t* const mask = g.positive.as<uint8_t>() + row * mask_bytes;
     std::fill(mask, mask + mask_bytes, uint8_t(0));

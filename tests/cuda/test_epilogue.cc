@@ -1,5 +1,6 @@
 // Note [Epilogues] on CUDA against the CPU: behind a product, and by the launcher of products.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,26 @@ TEST_CASE("epilogue: bias and ReLU, with a mask and without") {
       }
     }
   });
+}
+
+TEST_CASE("epilogue: ReLU keeps a NaN") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const bool apart : {false, true}) {
+      INFO(name_of(dtype) << (apart ? ", apart" : ""));
+      Twins twins;
+      const Twin a = twins.normal({3, 2}, dtype), b = twins.normal({2, 40}, dtype);
+      const Twin nan = twins.of({40}, dtype, std::vector<double>(40, std::nan("")));
+      const Twin c = twins.fresh({3, 40}, dtype);
+      run(
+          twins,
+          [&](auto at) {
+            return GemmArgs{.a = at(a), .b = at(b), .c = at(c), .bias = at(nan), .relu = true};
+          },
+          apart);
+      for (const double value : read(c.cuda)) REQUIRE(std::isnan(value));
+      for (const double value : read(c.cpu)) REQUIRE(std::isnan(value));
+    }
+  }
 }
 
 TEST_CASE("epilogue: only where a mask says so") {

@@ -1,5 +1,7 @@
 // How many launches two layers take: what fusing them is for.
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -41,4 +43,19 @@ TEST_CASE("residual layers: two launches forward, four and the shortcut's backwa
   tape.seed(y, Tensor::zeros(ctx, y.shape(), DType::kF32));
   tape.backward(ctx);
   CHECK(launches.counts == Counts{{"gemm", 4}, {"scale", 1}});
+}
+
+TEST_CASE("residual layers: a NaN between the layers reaches the output") {
+  constexpr int64_t kRows = 2, kWidth = 3;
+  HostAllocator allocator;
+  const Context ctx{.exec = CpuExec{}, .allocator = &allocator};
+  const auto ones = [&](const Shape& shape) {
+    return Tensor::from_host(ctx, shape, DType::kF32,
+                             std::vector<float>(shape.elems(), 1.0f).data());
+  };
+  const Tensor bias = Tensor::zeros(ctx, {kWidth}, DType::kF32);
+  bias.slice(1, 2).set_item(std::numeric_limits<float>::quiet_NaN());
+  const Var y = residual_layers(ctx, ones({kRows, kWidth}), ones({kWidth, kWidth}), Tensor(bias),
+                                ones({kWidth, kWidth}), ones({kWidth}), ones({kRows, kWidth}));
+  for (const float value : y.value.to_vector<float>()) CHECK(std::isnan(value));
 }
