@@ -8,16 +8,19 @@
 #                                      sanitizer, with one barrier left out at a time
 #   scripts/test.sh --cuda             only the build by nvcc, and what can be tested of it: on a machine without a GPU the
 #                                      tests that need one are skipped (BIGBIGAN_REQUIRE_GPU=1: they fail)
+#   scripts/test.sh --cuda-release     only compiles the kernels for all architectures of a release: compute capabilities 8.0, 9.0
+#                                      and 10.0, and PTX for later ones
 #   scripts/test.sh --sanitize         only the CPU's tests under AddressSanitizer and ThreadSanitizer
 #   scripts/test.sh -R REGEX           arguments after the options go to ctest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cpu=(release) cuda=() emulated=(emulated-address)
+cpu=(release) cuda=() release=() emulated=(emulated-address)
 case ${1:-} in
   --cpu) emulated=(); shift ;;
   --emulated) cpu=() emulated=(emulated emulated-address emulated-thread); shift ;;
   --cuda) cpu=() cuda=(cuda) emulated=(); shift ;;
+  --cuda-release) cpu=() emulated=() release=(cuda-release); shift ;;
   --sanitize) cpu=(address thread) emulated=(); shift ;;
 esac
 
@@ -39,6 +42,12 @@ for preset in "${cuda[@]}"; do
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" --target cuda_tests | tail -n 1
   ctest --preset "$preset" -L '^(cuda|gpu)$' -j "$(nproc)" "$@"
+done
+for preset in "${release[@]}"; do
+  echo "== $preset"
+  ./scripts/install_cudnn_frontend.sh
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" --target kernels | tail -n 1
 done
 for preset in "${emulated[@]}"; do
   echo "== $preset"
