@@ -23,6 +23,9 @@ Words operator+(Words a, const Words& b) {
   return a;
 }
 
+// The MPI library's own leaks are not ours.
+const Words kNoLeaks = {"ASAN_OPTIONS=detect_leaks=0"};
+
 Words ranks(const TinyTraining& tiny, int n, const std::string& name, const Words& more = {}) {
   return mpirun() + Words{"-np", std::to_string(n)} +
          tiny.arguments(name, Words{"train.threads=1"} + more);
@@ -30,9 +33,7 @@ Words ranks(const TinyTraining& tiny, int n, const std::string& name, const Word
 
 ProcessResult train(const TinyTraining& tiny, int n, const std::string& name,
                     const Words& more = {}, const Words& environment = {}) {
-  // The MPI library's own leaks are not ours.
-  return run_process(ranks(tiny, n, name, more),
-                     environment + Words{"ASAN_OPTIONS=detect_leaks=0"});
+  return run_process(ranks(tiny, n, name, more), environment + kNoLeaks);
 }
 
 double seconds_of(const std::function<void()>& body) {
@@ -126,7 +127,7 @@ TEST_CASE("ranks: a sharded optimiser gives the same bits, and resumes as any ot
 TEST_CASE("ranks: a run that is stopped goes on bit for bit, and with fewer ranks") {
   const TinyTraining tiny;
   REQUIRE(train(tiny, 2, "reference").code == 0);
-  Process stopped(ranks(tiny, 2, "run", {"train.steps=1000"}));
+  Process stopped(ranks(tiny, 2, "run", {"train.steps=1000"}), kNoLeaks);
   stopped.wait_for("step 3/");
   stopped.send(SIGUSR1);
   const ProcessResult first = stopped.wait();

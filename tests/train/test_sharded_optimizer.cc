@@ -60,9 +60,9 @@ Bytes train_and_draw(Rank& rank, Communicator& comm, int64_t first, int64_t imag
     ctx.dtype = master_dtype(ctx.dtype);
     const UseAverages averages(rank.small.model);
     const Tensor z = tensor_of(ctx, {2, 8}, ctx.dtype, noise(1, 16, 1));
-    const View picture = generate(rank.small.model, ctx, z).view();
-    const auto* bytes = static_cast<const std::byte*>(picture.data);
-    all.emplace_back(bytes, bytes + picture.bytes());
+    const Tensor picture = generate(rank.small.model, ctx, z);
+    all.emplace_back(picture.view().bytes());
+    picture.read(all.back().data());
   }
   rank.train(&comm, first, images, 1);
   for (auto& bytes : state_of(rank.small.model)) all.push_back(std::move(bytes));
