@@ -11,24 +11,11 @@ namespace {
 // What rank 0 of two prints; it alone speaks. However few the cores; the MPI library's own leaks
 // are not ours.
 nlohmann::json report_of_two(const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {"/usr/bin/env",
-                                      "mpirun",
-                                      "--allow-run-as-root",
-                                      "--oversubscribe",
-                                      "--mca",
-                                      "mpi_yield_when_idle",
-                                      "1",
-                                      "--mca",
-                                      "btl",
-                                      "self,vader",
-                                      "-np",
-                                      "2",
-                                      BIGBIGAN_BENCH,
-                                      "--device",
-                                      "cpu",
-                                      "--threads",
-                                      "1",
-                                      "--json"};
+  std::vector<std::string> command = mpirun();
+  for (const char* word :
+       {"-np", "2", BIGBIGAN_BENCH, "--device", "cpu", "--threads", "1", "--json"}) {
+    command.emplace_back(word);
+  }
   command.insert(command.end(), arguments.begin(), arguments.end());
   const ProcessResult result = run_process(command, {"ASAN_OPTIONS=detect_leaks=0"});
   INFO(result.err);

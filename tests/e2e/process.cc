@@ -91,4 +91,17 @@ ProcessResult run_process(const std::vector<std::string>& arguments,
   return Process(arguments, environment).wait();
 }
 
+std::vector<std::string> mpirun() {
+  return {"/usr/bin/env",
+          "mpirun",
+          "--allow-run-as-root",
+          "--oversubscribe",
+          "--mca",
+          "mpi_yield_when_idle",
+          "1",
+          "--mca",
+          "btl",
+          "self,vader"};
+}
+
 }  // namespace bigbigan

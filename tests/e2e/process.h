@@ -45,4 +45,7 @@ class Process {
 ProcessResult run_process(const std::vector<std::string>& arguments,
                           const std::vector<std::string>& environment = {});
 
+// `mpirun` with options that suit any number of cores; "-np", "4" and a program follow.
+std::vector<std::string> mpirun();
+
 }  // namespace bigbigan

@@ -112,19 +112,6 @@ std::string TinyTraining::history(const std::string& name) const {
 
 std::string trainer() { return BIGBIGAN_TRAINER; }
 
-std::vector<std::string> mpirun() {
-  return {"/usr/bin/env",
-          "mpirun",
-          "--allow-run-as-root",
-          "--oversubscribe",
-          "--mca",
-          "mpi_yield_when_idle",
-          "1",
-          "--mca",
-          "btl",
-          "self,vader"};
-}
-
 int64_t last_saved(const ProcessResult& result) {
   // A line that the kill cut off was not reported.
   const size_t end = result.out.rfind('\n');

@@ -39,8 +39,6 @@ class TinyTraining {
 
 // The path of bigbigan-train.
 std::string trainer();
-// `mpirun` with options that suit any number of cores; "-np", "4" and a program follow.
-std::vector<std::string> mpirun();
 // The last step that a trainer reported as saved, or 0.
 int64_t last_saved(const ProcessResult& result);
 // The step that a trainer continued from, or 0.
