@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from steps import measure
+from steps import measure, with_seconds
 
 # Preset, precision, images per rank, D steps.
 CASES = [("base", "bf16", 256, 1), ("fmnist-32", "bf16", 256, 2)]
@@ -87,7 +87,7 @@ def main():
         seconds = min(LIMIT, deadline - time.monotonic())
         found = measure(command, seconds) if seconds > 5 else {"problem": "no time left"}
         if record["kind"] == "step":
-            found["seconds"] = found.get("step_seconds_captured") or found.get("step_seconds_launched")
+            found = with_seconds(found)
             found.pop("launchers", None)
         records.append({**found, **record, "command": " ".join(str(word) for word in command)})
         print(records[-1]["command"], found.get("seconds", ""), found.get("problem", ""), flush=True)

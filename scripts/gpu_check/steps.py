@@ -54,11 +54,15 @@ def measure(command, seconds):
     return json.loads(found)
 
 
+def with_seconds(found):
+    """What bigbigan-bench says of a step, with the time that training takes for it: recorded, where it can be."""
+    return {**found, "seconds": found.get("step_seconds_captured") or found.get("step_seconds_launched")}
+
+
 def record(arguments, preset, precision, batch, d_steps, form, seconds):
     case = {"preset": preset, "precision": precision, "batch": batch, "d_steps": d_steps, "form": form}
     if form == "engine":
-        found = measure(engine_command(arguments, preset, precision, batch, d_steps), seconds)
-        found["seconds"] = found.get("step_seconds_captured") or found.get("step_seconds_launched")
+        found = with_seconds(measure(engine_command(arguments, preset, precision, batch, d_steps), seconds))
     else:
         found = measure(peer_command(arguments, preset, precision, batch, d_steps, form), seconds)
     return {**found, **case}
