@@ -72,6 +72,7 @@ double KernelBenchmarks::run_on_gpu(benchmark::State& state, const KernelCase& c
 }
 
 void KernelBenchmarks::run(benchmark::State& state, size_t index, DType dtype) {
+  if (!target_.begin(state)) return;
   const KernelCase& c = cases_[index];
   const AnyExec exec = target_.device.exec();
   double worst_error = 0;

@@ -97,6 +97,7 @@ void OpBenchmarks::run_on_gpu(benchmark::State& state, const Job& job) const {
 }
 
 void OpBenchmarks::run(benchmark::State& state, const Job& job) {
+  if (!target_.begin(state)) return;
   const Verified& v = verified(job);
   if (!v.failure.empty()) return state.SkipWithError(v.failure.c_str());
   target_.is_gpu() ? run_on_gpu(state, job) : run_on_host(state, job);

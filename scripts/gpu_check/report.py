@@ -9,6 +9,7 @@ from pathlib import Path
 
 PARTS = ("build", "tests", "bench", "step", "distributed", "sanitizer")
 COPY_SHARE = 85         # per cent of the copy rate that a memory-bound kernel shall reach, at 100 MB or more
+NO_TIME = "no time left"    # what bigbigan-bench says of those it did not begin
 ATTENTION_RATIO = 0.9   # of PyTorch's attention
 BASE_IMG_PER_S = (1350, 1600)   # bf16, batch 256, one D step, on an H200: first and then
 EAGER_RATIO, COMPILED_RATIO = 1.9, 1.25
@@ -199,8 +200,13 @@ def kernels_section(report):
     context = report["bench"] or {}
     lines = [f"Copy {number(context.get('copy_gb_per_s') and float(context['copy_gb_per_s']), 0)} GB/s. "
              "Ratio: PyTorch's time over ours; above 1 we are faster.", ""]
+    left_out = sum(row["error"] == NO_TIME for row in report["kernels"])
+    if left_out:
+        lines += [f"For {left_out} of {len(report['kernels'])} there was no time.", ""]
     rows = []
     for row in sorted(report["kernels"], key=lambda row: row["name"]):
+        if row["error"] == NO_TIME:
+            continue
         if row["error"]:
             rows.append([f"`{row['name']}`", row["error"]] + [""] * 7)
             continue

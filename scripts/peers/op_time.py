@@ -345,8 +345,8 @@ def versions(device):
     return {**found, "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
 
 
-def measure_all(names, device, measure):
-    """Microseconds by name, and the names that failed."""
+def measure_all(names, device, measure, save):
+    """Microseconds by name, and the names that failed; `save` gets both after each, since the time may end."""
     results, failed = {}, []
     for name in names:
         if name.split("/")[0] not in PEERS:
@@ -357,6 +357,7 @@ def measure_all(names, device, measure):
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             failed.append(name)
             print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        save(results, failed)
         if device == "cuda":
             torch.cuda.empty_cache()
     return results, failed
@@ -371,13 +372,17 @@ def main():
 
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
     names = dict.fromkeys(b["name"].removesuffix("/manual_time")
-                          for b in json.loads(arguments.names.read_text())["benchmarks"])
+                          for b in json.loads(arguments.names.read_text())["benchmarks"] if "error_message" not in b)
+    about = versions(arguments.device)
+
+    def save(results, failed):
+        arguments.out.write_text(json.dumps({**about, "us": results, "failed": failed}, indent=1))
+
     if arguments.device == "cuda":
         with torch.cuda.stream(torch.cuda.Stream()):
-            results, failed = measure_all(names, arguments.device, cuda_us)
+            results, failed = measure_all(names, arguments.device, cuda_us, save)
     else:
-        results, failed = measure_all(names, arguments.device, cpu_us)
-    arguments.out.write_text(json.dumps({**versions(arguments.device), "us": results, "failed": failed}, indent=1))
+        results, failed = measure_all(names, arguments.device, cpu_us, save)
     print(f"{len(results)} of {len(names)} kernels have a peer; {len(failed)} failed")
     sys.exit(bool(failed))
 

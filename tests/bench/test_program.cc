@@ -74,6 +74,16 @@ TEST_CASE("every kernel runs, in a report whose context says where") {
   }
 }
 
+TEST_CASE("without time, every benchmark says so, and single kernels come first") {
+  const Json lines =
+      json_of(bench({"--sizes", "small", "--seconds", "1e-9", "--benchmark_format=json"}))
+          .at("benchmarks");
+  REQUIRE(lines.size() > kernel_cases(small_sizes()).size());
+  for (const Json& line : lines) CHECK(line.at("error_message") == "no time left");
+  const std::string first = kernel_cases(small_sizes())[0].name;
+  CHECK(lines[0].at("name").get<std::string>().starts_with(first));
+}
+
 TEST_CASE("operations run forward and backward, those that read from the host, too") {
   const Json report =
       json_of(bench({"--sizes", "small",
@@ -131,6 +141,9 @@ TEST_CASE("bench: bad command lines end with 64") {
         {"--ranks"},
         {"--sizes", "large"},
         {"--step", "fmnist-32-tiny", "--benchmark_filter=x"},
+        {"--seconds", "0"},
+        {"--seconds", "9", "--step", "fmnist-32-tiny"},
+        {"all_reduce", "--seconds", "9"},
         {"--no-such-flag"}}) {
     INFO(arguments[0]);
     CHECK(bench(arguments).code == 64);

@@ -39,6 +39,7 @@ FILES = {
         kernel("add/x:1/f32", 200, **{"GB/s": 2400.0, "%bw": 80.0}),
         kernel("attention_forward/n:1/bf16", 50, **{"TFLOP/s": 300.0, "%peak": 40.0}),
         kernel("gemm/m:1/f32", 1, error_message="wrong by 3"),
+        kernel("tanh_fwd/x:1/f32", 0, error_message="no time left"),
         {**kernel("add/x:1/f32_mean", 200), "run_type": "aggregate"}]},
     "peer_ops.json": {"torch": "2.11", "cudnn": 91900,
                       "us": {"relu_forward/x:1/bf16": 120, "attention_forward/n:1/bf16": 40}},
@@ -77,8 +78,10 @@ class ReportTest(unittest.TestCase):
         text = report.markdown(report.collect(self.path))
         for part in ("NVIDIA H100 80GB HBM3, 2026-01-02", "driver 580.1", "nvcc 13.0.1", "Commit abc", "cuDNN 91900",
                      "| build | ok | 100 s |", "| step | out of time | 240 s |", "1 passed, 1 failed, 1 skipped",
-                     "- failed: `cuda/bad`", "| memcheck | 1 | 0 | 0 | 0 |", "hazard!", "out of memory", "wrong by 3"):
+                     "- failed: `cuda/bad`", "| memcheck | 1 | 0 | 0 | 0 |", "hazard!", "out of memory", "wrong by 3",
+                     "For 1 of 5 there was no time."):
             self.assertIn(part, text)
+        self.assertNotIn("tanh", text)
 
     def test_targets(self):
         self.write()
@@ -107,7 +110,8 @@ class ReportTest(unittest.TestCase):
         self.write()
         rows = report.collect(self.path)["kernels"]
         self.assertEqual([row["name"] for row in rows],
-                         ["relu_forward/x:1/bf16", "add/x:1/f32", "attention_forward/n:1/bf16", "gemm/m:1/f32"])
+                         ["relu_forward/x:1/bf16", "add/x:1/f32", "attention_forward/n:1/bf16", "gemm/m:1/f32",
+                          "tanh_fwd/x:1/f32"])
         self.assertAlmostEqual(rows[0]["ratio"], 1.2)
         self.assertNotIn("ratio", rows[1])
 
