@@ -123,7 +123,7 @@ __global__ void cross_entropy_kernel(const Problem<T> p, int32_t classes, double
   if (threadIdx.x == 0) {
     partial[blockIdx.x] = of_block;
     __threadfence();
-    is_last[0] = atomicAdd(done, 1u) == gridDim.x - 1 ? 1 : 0;
+    is_last[0] = atomicInc(done, gridDim.x - 1) == gridDim.x - 1 ? 1 : 0;  // and done := 0
   }
   __syncthreads();
   if (is_last[0] == 0) return;
@@ -136,7 +136,6 @@ __global__ void cross_entropy_kernel(const Problem<T> p, int32_t classes, double
   terms[kCrossEntropyLoss] = scale * sums.loss;
   terms[kCrossEntropyCorrect] = sums.correct;
   terms[kCrossEntropyInvalid] = sums.invalid;
-  *done = 0;
 }
 
 }  // namespace
