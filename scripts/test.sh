@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the lints, the fuzz targets for a moment, and all tests: the release
-# build, and the CUDA kernels run on the CPU under AddressSanitizer (tests/emu/README.md).
+# build, and the CUDA kernels run on the CPU under AddressSanitizer, and each kernel once under ThreadSanitizer, which finds
+# races (tests/emu/README.md).
 #
 #   scripts/test.sh                    what CI runs
 #   scripts/test.sh --cpu              without the CUDA kernels
-#   scripts/test.sh --emulated         only the CUDA kernels; also under ThreadSanitizer, which finds races, and without a
-#                                      sanitizer, with one barrier left out at a time
+#   scripts/test.sh --emulated         only the CUDA kernels; under ThreadSanitizer in every schedule, and without a sanitizer,
+#                                      with one barrier left out at a time, too
 #   scripts/test.sh --cuda             only the build by nvcc, and what can be tested of it: on a machine without a GPU the
 #                                      tests that need one are skipped (BIGBIGAN_REQUIRE_GPU=1: they fail)
 #   scripts/test.sh --cuda-release     only compiles the kernels for all architectures of a release: compute capabilities 8.0, 9.0
@@ -15,13 +16,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cpu=(release) cuda=() release=() emulated=(emulated-address)
+cpu=(release) cuda=() release=() emulated=(emulated-address) races=(emulated-thread)
 case ${1:-} in
-  --cpu) emulated=(); shift ;;
-  --emulated) cpu=() emulated=(emulated emulated-address emulated-thread); shift ;;
-  --cuda) cpu=() cuda=(cuda) emulated=(); shift ;;
-  --cuda-release) cpu=() emulated=() release=(cuda-release); shift ;;
-  --sanitize) cpu=(address thread) emulated=(); shift ;;
+  --cpu) emulated=() races=(); shift ;;
+  --emulated) cpu=() emulated=(emulated emulated-address emulated-thread) races=(); shift ;;
+  --cuda) cpu=() cuda=(cuda) emulated=() races=(); shift ;;
+  --cuda-release) cpu=() emulated=() release=(cuda-release) races=(); shift ;;
+  --sanitize) cpu=(address thread) emulated=() races=(); shift ;;
 esac
 
 ./scripts/install_deps.sh
@@ -54,4 +55,10 @@ for preset in "${emulated[@]}"; do
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" --target emulated_tests | tail -n 1
   ctest --preset "$preset" -L emulated -j "$(nproc)" "$@"
+done
+for preset in "${races[@]}"; do
+  echo "== $preset"
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" --target test_cuda emu_selftest | tail -n 1
+  ctest --preset "$preset" -L races -j "$(nproc)" "$@"
 done

@@ -108,7 +108,7 @@ TEST_CASE("softmax cross-entropy") {
   const DType dtype = GENERATE(DType::kF32, DType::kBF16);
   const double scale = GENERATE(1.0, 1e4);  // exp of 1e4 overflows
   for (const Shape& shape :
-       std::vector<Shape>{{0, 10}, {1, 1}, {3, 0}, {31, 33}, {33, 31}, {5, 1000}, {8300, 8}}) {
+       std::vector<Shape>{{0, 10}, {1, 1}, {3, 0}, {31, 33}, {33, 31}, {5, 1000}, {2100, 8}}) {
     for (const bool accumulate : {false, true}) {
       Twins twins;
       const Classifier c(twins, shape, dtype, scale);
