@@ -139,23 +139,24 @@ void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   sum_of_squares(ctx_, squared_norm, Tensor::empty(ctx_, {1}, squared_norm.dtype()), skip_);
 }
 
-void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
-                          std::optional<double> decay) {
+void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr, double decay) {
   optimizer_update(ctx_, {.value = store.part(store.value),
                           .grad = store.part(store.grad),
                           .m = store.adam_m,
                           .v = store.adam_v,
                           .t = updates,
                           .skip = skip_,
-                          .average = decay ? store.ema : Tensor(),
+                          .average = store.ema,
                           .packed = store.is_sharded() ? Tensor() : store.packed,
                           .lr = lr,
                           .beta1 = config_.optim.beta1,
                           .beta2 = config_.optim.beta2,
                           .eps = config_.optim.eps,
-                          .decay = decay.value_or(0)});
+                          .decay = decay});
   store.gather_values();
-  if (decay) ema_update(ctx_, store.ema_statistics, store.statistics, *decay, skip_);
+  if (store.is_averaged()) {
+    ema_update(ctx_, store.ema_statistics, store.statistics, decay, skip_);
+  }
 }
 
 void TrainingStep::discriminator_update(const Inputs& inputs) {

@@ -83,6 +83,7 @@ void ParamStore::allocate(const Context& ctx, bool training, Communicator* shard
   grad = flat(elems_, MemoryTag::kGradients);
   adam_m = flat(elems_ / parts, MemoryTag::kOptimizer);
   adam_v = flat(elems_ / parts, MemoryTag::kOptimizer);
+  if (!is_averaged_) return;
   ema = flat(elems_ / parts, MemoryTag::kOptimizer);
   ema_statistics = flat(statistics_elems_, MemoryTag::kBuffers);
 }
@@ -103,7 +104,7 @@ void ParamStore::initialize(uint64_t seed) {
     write_doubles(of(e, false), values);
   }
   pack();
-  if (ema) reset_ema();
+  reset_ema();
 }
 
 void ParamStore::pack() {
@@ -111,6 +112,7 @@ void ParamStore::pack() {
 }
 
 void ParamStore::reset_ema() {
+  if (!ema) return;
   ema.copy_from(part(value));
   ema_statistics.copy_from(statistics);
 }

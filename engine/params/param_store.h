@@ -61,11 +61,11 @@ struct Buffer {
 // features are computed in f32.
 //
 // Note [Sharded optimiser]: where a store is allocated with N `shards`, each of those ranks holds
-// only its part, one N-th, of Adam's moments and of the moving averages: 12 / N bytes per weight in
-// the place of 12. An update sums each part of the gradient on its rank, which changes that part of
-// the weights; then all ranks gather the weights. Both together send what summing the gradient on
-// all ranks does. Weights, gradients and buffers stay whole everywhere. What needs a sharded array
-// whole, checkpoints and pictures, borrows `grad` for it, which nobody reads between two steps.
+// only its part, one N-th, of Adam's moments and of the moving averages. An update sums each part
+// of the gradient on its rank, which changes that part of the weights; then all ranks gather the
+// weights. Both together send what summing the gradient on all ranks does. Weights, gradients and
+// buffers stay whole everywhere. What needs a sharded array whole, checkpoints and pictures,
+// borrows `grad` for it, which nobody reads between two steps.
 // ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
 class ParamStore {
  public:
@@ -85,7 +85,9 @@ class ParamStore {
     int64_t offset = 0;
   };
 
-  explicit ParamStore(std::string name) : name_(std::move(name)) {}
+  // `is_averaged`: training keeps moving averages of its weights and statistics.
+  explicit ParamStore(std::string name, bool is_averaged = false)
+      : name_(std::move(name)), is_averaged_(is_averaged) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
@@ -96,14 +98,15 @@ class ParamStore {
   // No pass forms a gradient of it: the parameter keeps its value.
   void freeze(const Param& param) { entries_.at(param.index).frozen = true; }
 
-  // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and
-  // moving averages, of which `shards`, where given, hold one part each.
+  // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and,
+  // where it is averaged, moving averages, of which `shards`, where given, hold one part each.
   void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
   // Initial values by name and seed: the same whatever the order of declaration or the number of
   // ranks.
   void initialize(uint64_t seed);
 
   [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] bool is_averaged() const { return is_averaged_; }
   [[nodiscard]] std::span<const Entry> entries() const { return entries_; }
   [[nodiscard]] std::span<const BufferEntry> buffer_entries() const { return buffer_entries_; }
   // Number of parameters, padding not counted.
@@ -129,7 +132,7 @@ class ParamStore {
   // Forms `packed` anew; to be called when `value` has changed. Nothing to do where it is empty.
   void pack();
   Tensor buffer(const Context& ctx, int index) const;
-  // Starts the moving averages anew from the live weights and statistics.
+  // Starts the moving averages, if it keeps any, anew from the live weights and statistics.
   void reset_ema();
 
   // Note [Sharded optimiser]; a store that is not sharded is its one part.
@@ -141,10 +144,14 @@ class ParamStore {
   // Called by all ranks: a flat array whole, until scatter() puts this rank's part of it back.
   [[nodiscard]] Tensor gather(const Tensor& flat);
   void scatter(const Tensor& whole, const Tensor& flat);
-  // Called by all ranks: from here to there, forward passes read the moving averages instead of the
-  // live weights and statistics.
-  void begin_averages() { averages_ = gather(ema); }
-  void end_averages() { scatter(std::exchange(averages_, Tensor()), ema); }
+  // Called by all ranks: from here to there, forward passes read the moving averages, where it
+  // keeps any, instead of the live weights and statistics.
+  void begin_averages() {
+    if (ema) averages_ = gather(ema);
+  }
+  void end_averages() {
+    if (ema) scatter(std::exchange(averages_, Tensor()), ema);
+  }
   [[nodiscard]] const Entry& entry(int index) const { return entries_[index]; }
 
   // Backward passes add to the gradients already there (micro-batches) instead of overwriting them.
@@ -155,6 +162,7 @@ class ParamStore {
 
  private:
   std::string name_;
+  bool is_averaged_ = false;
   Context ctx_;  // of allocate()
   Communicator* shards_ = nullptr;
   Tensor averages_;  // whole, where forward passes read them

@@ -46,7 +46,8 @@ class BigBiGAN {
 
   const ModelConfig config;
   const Architecture arch;
-  ParamStore g_store{"generator"}, e_store{"encoder"}, d_store{"discriminator"};
+  ParamStore g_store{"generator", /*is_averaged=*/true}, e_store{"encoder", /*is_averaged=*/true},
+      d_store{"discriminator"};
   Generator generator;
   std::optional<Encoder> encoder;  // none where no score reads a latent ("No E (GAN)")
   Discriminator discriminator;
