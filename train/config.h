@@ -83,10 +83,6 @@ struct Config {
 // All keys over `config`, with documentation and bounds.
 std::vector<ConfigField> config_fields(Config& config);
 
-// Whether two runs with configurations that differ in `key` still compute the same: logging,
-// threads, how long and how often.
-bool may_differ_on_resume(std::string_view key);
-
 // Presets compiled into the program: one per row of the paper's Table 1, and small ones for first
 // runs.
 std::vector<std::string> preset_names();

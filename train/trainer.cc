@@ -40,7 +40,7 @@ void check_same_config(const std::string& saved_text, Config config, const Vfs::
   const auto mine = config_fields(config), theirs = config_fields(saved);
   std::string problems;
   for (size_t i = 0; i < mine.size(); ++i) {
-    if (may_differ_on_resume(mine[i].key)) continue;
+    if (mine[i].may_differ != MayDiffer::kNever) continue;
     for (const std::string& difference :
          differences(std::span(&theirs[i], 1), std::span(&mine[i], 1))) {
       problems += "\n  " + difference;
@@ -155,7 +155,7 @@ void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) co
   Config mine = config_;
   Ranks::Facts facts;
   for (const ConfigField& field : config_fields(mine)) {
-    if (!may_differ_on_resume(field.key) || field.key == "ranks.shard_optimizer")
+    if (field.may_differ != MayDiffer::kAmongRanks)
       facts.emplace_back(field.key, value_text(field));
   }
   facts.emplace_back("the program",
