@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "engine/util/text.h"
 #include "kernels/common/error.h"
 #include "train/presets.h"
@@ -111,6 +113,10 @@ int64_t TrainConfig::images_at_a_time(int ranks) const {
          micro_batches, ranks, below > 0 ? fmt::format("{} or ", below) : "", below + parts);
   }
   return batch / parts;
+}
+
+StoreDivision RanksConfig::division() const {
+  return {.bucket_bytes = std::llround(bucket_mib * (1 << 20)), .is_sharded = shard_optimizer};
 }
 
 std::vector<std::string> preset_names() {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/common/dtype.h"
+#include "engine/params/param_store.h"
 #include "models/bigbigan/config.h"
 
 namespace bigbigan {
@@ -67,6 +67,8 @@ struct RanksConfig {
   double bucket_mib = 25;
   std::string gradient_dtype = "f32";
   bool shard_optimizer = false;
+
+  [[nodiscard]] StoreDivision division() const;
 };
 
 struct Config {

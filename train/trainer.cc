@@ -93,7 +93,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   Context step_ctx = ctx_;
   step_ctx.comm = ranks_.communicator();
   step_ctx.dtype = config_.train.dtype();
-  model_.allocate(step_ctx, true, config_.ranks.shard_optimizer ? step_ctx.comm : nullptr);
+  model_.allocate(step_ctx, true, config_.ranks.division());
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();

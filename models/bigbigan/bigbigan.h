@@ -26,7 +26,7 @@ class BigBiGAN {
   explicit BigBiGAN(const ModelConfig& config);
 
   // Allocates the stores, see ParamStore::allocate.
-  void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
+  void allocate(const Context& ctx, bool training, const StoreDivision& division = {});
   void initialize(uint64_t seed);
 
   // Note [Two updates]: the discriminator update differentiates L_D with respect to D only: G and E

@@ -36,8 +36,7 @@ struct Rank {
   std::vector<StepReport> reports;
 
   Rank(const Config& config, DType dtype, Communicator* comm = nullptr)
-      : config(config),
-        small(config.model, dtype, 1, config.ranks.shard_optimizer ? comm : nullptr) {}
+      : config(config), small(config.model, dtype, 1, comm, config.ranks.division()) {}
 
   // Images [first, first + n) of each micro-batch are this rank's. A gradient of step `poisoned`
   // (from 1; 0: none) is NaN.
