@@ -148,7 +148,7 @@ class Step:
     compute: float          # seconds
     batch_norm: float
     gradients: float        # not hidden behind the backward pass
-    others: float           # small sums, and sharded weights
+    others: float           # small sums, and the gathering of sharded weights
 
     @property
     def seconds(self):
@@ -168,12 +168,20 @@ def exposed_seconds(sums, backward_seconds):
     return max(0.0, done - backward_seconds)
 
 
+def buckets_of(training, elems):
+    return max(1, math.ceil(4 * elems / (training.bucket_mib * 2 ** 20)))
+
+
 def gradient_seconds(cluster, training, elems, backward_seconds):
-    size = elems * training.gradient_bytes
-    if training.shard_optimizer:
-        return cluster.reduce_scatter(size)
-    buckets = max(1, math.ceil(4 * elems / (training.bucket_mib * 2 ** 20)))
-    return exposed_seconds([cluster.all_reduce(size / buckets)] * buckets, backward_seconds)
+    buckets = buckets_of(training, elems)
+    collective = cluster.reduce_scatter if training.shard_optimizer else cluster.all_reduce
+    return exposed_seconds([collective(elems * training.gradient_bytes / buckets)] * buckets, backward_seconds)
+
+
+def weight_seconds(cluster, training, elems):
+    """Of a sharded optimiser: squares of gradients are summed before its update, weights gathered bucket by bucket after it."""
+    buckets = buckets_of(training, elems)
+    return cluster.all_reduce(4 * buckets) + buckets * cluster.all_gather(4 * elems / buckets)
 
 
 def batch_norm_seconds(cluster, training, model):
@@ -194,7 +202,8 @@ def predict(cluster, training, model, compute, images):
                  + gradient_seconds(cluster, training, model.eg_elems, window))
     others = (updates + 1) * cluster.all_reduce(TERM_BYTES)
     if training.shard_optimizer:
-        others += cluster.all_gather(4 * (training.d_steps * model.d_elems + model.eg_elems))
+        others += (training.d_steps * weight_seconds(cluster, training, model.d_elems)
+                   + weight_seconds(cluster, training, model.eg_elems))
     return Step(cluster.ranks, images, busy, batch_norm_seconds(cluster, training, model), gradients, others)
 
 

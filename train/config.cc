@@ -2,26 +2,41 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
+#include <cmath>
 
 #include "engine/util/text.h"
 #include "kernels/common/error.h"
 #include "train/presets.h"
 
 namespace bigbigan {
+namespace {
+
+ConfigField free_on_resume(ConfigField field) {
+  field.may_differ = MayDiffer::kOnResume;
+  return field;
+}
+
+ConfigField free_among_ranks(ConfigField field) {
+  field.may_differ = MayDiffer::kAmongRanks;
+  return field;
+}
+
+}  // namespace
 
 std::vector<ConfigField> config_fields(Config& c) {
   constexpr double kMany = 1e12;
   std::vector<ConfigField> fields = config_fields(c.model);
   const std::vector<ConfigField> rest = {
-      {"data.path", &c.data.path, "folder with IDX files, or .npy file of images"},
+      free_among_ranks(
+          {"data.path", &c.data.path, "folder with IDX files, or .npy file of images"}),
       {"data.flip", &c.data.flip, "mirror training images left to right at random"},
       {"data.val_images", &c.data.val_images,
        "training images held out for choosing models and settings", 0, kMany},
-      {"train.steps", &c.train.steps, "each d_steps updates of D and one of G and E", 1, kMany},
-      {"train.minutes", &c.train.minutes,
-       "stop after this time of training, with a checkpoint; 0: no limit", 0, kMany},
+      free_on_resume({"train.steps", &c.train.steps, "each d_steps updates of D and one of G and E",
+                      1, kMany}),
+      free_on_resume({"train.minutes", &c.train.minutes,
+                      "stop after this time of training, with a checkpoint; 0: no limit", 0,
+                      kMany}),
       {"train.batch", &c.train.batch, "images per update, over all ranks", 1, 1 << 20},
       {"train.micro_batches", &c.train.micro_batches,
        "parts of the batch, computed one after another in the memory of one; batch norm takes the "
@@ -32,12 +47,13 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"train.ema_start", &c.train.ema_start,
        "before this step the averages equal the live weights", 0, kMany},
       {"train.seed", &c.train.seed, "of initial weights, latents, noise and data order", 0, kMany},
-      {"train.threads", &c.train.threads, "CPU threads; 0: the cores this process may use", 0,
-       1024},
-      {"train.max_bad_steps", &c.train.max_bad_steps,
-       "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1, kMany},
-      {"train.capture", &c.train.capture,
-       "on a GPU, record the launches of a step once and replay them"},
+      free_among_ranks({"train.threads", &c.train.threads,
+                        "CPU threads; 0: the cores this process may use", 0, 1024}),
+      free_on_resume({"train.max_bad_steps", &c.train.max_bad_steps,
+                      "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1,
+                      kMany}),
+      free_on_resume({"train.capture", &c.train.capture,
+                      "on a GPU, record the launches of a step once and replay them"}),
       {"train.measure_rewrites", &c.train.measure_rewrites,
        "on a GPU, time each block of G and D with and without its exact rewrite before step 1, and "
        "take the faster"},
@@ -51,24 +67,28 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"optim.beta1", &c.optim.beta1, "Adam's decay of the mean", 0, 0.999999},
       {"optim.beta2", &c.optim.beta2, "Adam's decay of the square", 0, 0.999999},
       {"optim.eps", &c.optim.eps, "Adam's epsilon", 0, 1},
-      {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: at the end only", 0, kMany},
-      {"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany},
-      {"checkpoint.milestone_steps", &c.checkpoint.milestone_steps,
-       "multiples of this are kept for ever; 0: none", 0, kMany},
-      {"log.every_steps", &c.log.every_steps, "between two lines of stats.jsonl", 1, kMany},
-      {"sample.every_steps", &c.sample.every_steps,
-       "between two grids of samples and reconstructions; 0: none", 0, kMany},
-      {"sample.images", &c.sample.images, "in a grid", 1, 4096},
-      {"ranks.setup_seconds", &c.ranks.setup_seconds,
-       "many ranks: how late one may be in set-up and in the first step", 1, kMany},
-      {"ranks.step_seconds", &c.ranks.step_seconds, "in a step, or twenty times the last step", 1,
-       kMany},
-      {"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds, "in a checkpoint", 1, kMany},
-      {"ranks.picture_seconds", &c.ranks.picture_seconds, "while pictures are drawn", 1, kMany},
-      {"ranks.compare_every_steps", &c.ranks.compare_every_steps,
-       "between two comparisons of all ranks' weights; before each checkpoint they are compared "
-       "too",
-       1, kMany},
+      free_on_resume(
+          {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: at the end only", 0, kMany}),
+      free_on_resume({"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany}),
+      free_on_resume({"checkpoint.milestone_steps", &c.checkpoint.milestone_steps,
+                      "multiples of this are kept for ever; 0: none", 0, kMany}),
+      free_on_resume(
+          {"log.every_steps", &c.log.every_steps, "between two lines of stats.jsonl", 1, kMany}),
+      free_on_resume({"sample.every_steps", &c.sample.every_steps,
+                      "between two grids of samples and reconstructions; 0: none", 0, kMany}),
+      free_on_resume({"sample.images", &c.sample.images, "in a grid", 1, 4096}),
+      free_on_resume({"ranks.setup_seconds", &c.ranks.setup_seconds,
+                      "many ranks: how late one may be in set-up and in the first step", 1, kMany}),
+      free_on_resume({"ranks.step_seconds", &c.ranks.step_seconds,
+                      "in a step, or twenty times the last step", 1, kMany}),
+      free_on_resume(
+          {"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds, "in a checkpoint", 1, kMany}),
+      free_on_resume({"ranks.picture_seconds", &c.ranks.picture_seconds, "while pictures are drawn",
+                      1, kMany}),
+      free_on_resume({"ranks.compare_every_steps", &c.ranks.compare_every_steps,
+                      "between two comparisons of all ranks' weights; before each checkpoint they "
+                      "are compared too",
+                      1, kMany}),
       {"ranks.bucket_mib", &c.ranks.bucket_mib,
        "MiB of gradients that are summed together, as soon as the backward pass has formed them",
        0.001, 65536},
@@ -76,9 +96,9 @@ std::vector<ConfigField> config_fields(Config& c) {
        .value = &c.ranks.gradient_dtype,
        .doc = "in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
        .choices = {"f32", "bf16"}},
-      {"ranks.shard_optimizer", &c.ranks.shard_optimizer,
-       "each of N ranks keeps an N-th of Adam's moments and moving averages: less memory, the same "
-       "results"},
+      free_on_resume({"ranks.shard_optimizer", &c.ranks.shard_optimizer,
+                      "each of N ranks keeps an N-th of Adam's moments and moving averages: less "
+                      "memory, the same results"}),
   };
   fields.insert(fields.end(), rest.begin(), rest.end());
   return fields;
@@ -95,14 +115,8 @@ int64_t TrainConfig::images_at_a_time(int ranks) const {
   return batch / parts;
 }
 
-bool may_differ_on_resume(std::string_view key) {
-  constexpr std::array<std::string_view, 6> kFree = {"train.steps",   "train.minutes",
-                                                     "train.threads", "train.max_bad_steps",
-                                                     "train.capture", "data.path"};
-  return key.starts_with("checkpoint.") || key.starts_with("log.") || key.starts_with("sample.") ||
-         (key.starts_with("ranks.") && key != "ranks.bucket_mib" &&
-          key != "ranks.gradient_dtype") ||
-         std::find(kFree.begin(), kFree.end(), key) != kFree.end();
+StoreDivision RanksConfig::division() const {
+  return {.bucket_bytes = std::llround(bucket_mib * (1 << 20)), .is_sharded = shard_optimizer};
 }
 
 std::vector<std::string> preset_names() {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/common/dtype.h"
+#include "engine/params/param_store.h"
 #include "models/bigbigan/config.h"
 
 namespace bigbigan {
@@ -67,6 +67,8 @@ struct RanksConfig {
   double bucket_mib = 25;
   std::string gradient_dtype = "f32";
   bool shard_optimizer = false;
+
+  [[nodiscard]] StoreDivision division() const;
 };
 
 struct Config {
@@ -82,10 +84,6 @@ struct Config {
 
 // All keys over `config`, with documentation and bounds.
 std::vector<ConfigField> config_fields(Config& config);
-
-// Whether two runs with configurations that differ in `key` still compute the same: logging,
-// threads, how long and how often.
-bool may_differ_on_resume(std::string_view key);
 
 // Presets compiled into the program: one per row of the paper's Table 1, and small ones for first
 // runs.

@@ -96,7 +96,7 @@ MemoryLedger plan_memory(const Config& config, Device& device, int ranks) {
   step_ctx.comm = ranks > 1 ? &others : nullptr;
   step_ctx.dtype = config.train.dtype();
   BigBiGAN model(config.model);
-  model.allocate(step_ctx, true, config.ranks.shard_optimizer ? step_ctx.comm : nullptr);
+  model.allocate(step_ctx, true, config.ranks.division());
   if (is_captured) step_ctx.allocator = &step_pool;
   TrainingStep step(config, model, step_ctx);
   plan_pictures(ctx, config, model);

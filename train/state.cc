@@ -90,10 +90,12 @@ void save_training(Vfs& vfs, const Vfs::Path& run, BigBiGAN& model, const TrainS
 }
 
 int64_t checkpoint_bytes(BigBiGAN& model) {
-  constexpr int64_t kCopiesOfWeights = 4;  // live, averaged, Adam's two moments
+  constexpr int64_t kMoments = 2;  // Adam's
   int64_t bytes = 0;
   for (const ParamStore* store : model.stores()) {
-    bytes += kCopiesOfWeights * store->value.view().bytes() + 2 * store->statistics.view().bytes();
+    const int64_t copies = store->is_averaged() ? 2 : 1;  // live, averaged
+    bytes += (copies + kMoments) * store->value.view().bytes() +
+             copies * store->statistics.view().bytes();
   }
   return bytes;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/comm/communicator.h"
+#include "engine/ops/elementwise.h"
 #include "engine/ops/image.h"
 #include "engine/ops/random.h"
 #include "engine/optim/adam.h"
@@ -60,8 +61,7 @@ TrainingStep::TrainingStep(const Config& config, BigBiGAN& model, const Context&
   if (ctx.comm == nullptr) return;
   for (ParamStore* store : model.stores()) {
     const bool is_narrow = config.ranks.gradient_dtype == "bf16";
-    reducers_.try_emplace(store, ctx, *store, std::llround(config.ranks.bucket_mib * (1 << 20)),
-                          is_narrow ? DType::kBF16 : store->grad.dtype());
+    reducers_.try_emplace(store, ctx, *store, is_narrow ? DType::kBF16 : store->grad.dtype());
   }
 }
 
@@ -132,30 +132,37 @@ void TrainingStep::accumulate(Gradients gradients, std::initializer_list<ParamSt
 void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   store.on_gradient_ready = nullptr;
   if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
-  sum_of_squares(ctx_, store.part(store.grad), squared_norm, skip_);
-  if (!store.is_sharded()) return;
-  // A part that is not finite makes the sum so on all ranks, which then skip together.
-  ctx_.comm->all_reduce_sum(squared_norm);
+  if (!store.is_sharded()) return sum_of_squares(ctx_, store.grad, squared_norm, skip_);
+  const Tensor squares = Tensor::empty(ctx_, {store.pieces(), 1}, squared_norm.dtype());
+  for (int64_t i = 0; i < store.pieces(); ++i) {
+    sum_of_squares(ctx_, store.piece(store.grad, i), squares.slice(i, i + 1), skip_);
+  }
+  ctx_.comm->all_reduce_sum(squares);
+  sum_columns(ctx_, squares, {squared_norm});
+  // A piece that is not finite makes the sum so on all ranks, which then skip together.
   sum_of_squares(ctx_, squared_norm, Tensor::empty(ctx_, {1}, squared_norm.dtype()), skip_);
 }
 
-void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr,
-                          std::optional<double> decay) {
-  optimizer_update(ctx_, {.value = store.part(store.value),
-                          .grad = store.part(store.grad),
-                          .m = store.adam_m,
-                          .v = store.adam_v,
-                          .t = updates,
-                          .skip = skip_,
-                          .average = decay ? store.ema : Tensor(),
-                          .packed = store.is_sharded() ? Tensor() : store.packed,
-                          .lr = lr,
-                          .beta1 = config_.optim.beta1,
-                          .beta2 = config_.optim.beta2,
-                          .eps = config_.optim.eps,
-                          .decay = decay.value_or(0)});
+void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr, double decay) {
+  for (int64_t i = 0; i < store.pieces(); ++i) {
+    optimizer_update(ctx_, {.value = store.piece(store.value, i),
+                            .grad = store.piece(store.grad, i),
+                            .m = store.piece(store.adam_m, i),
+                            .v = store.piece(store.adam_v, i),
+                            .t = updates,
+                            .skip = skip_,
+                            .average = store.piece(store.ema, i),
+                            .packed = store.is_sharded() ? Tensor() : store.packed,
+                            .lr = lr,
+                            .beta1 = config_.optim.beta1,
+                            .beta2 = config_.optim.beta2,
+                            .eps = config_.optim.eps,
+                            .decay = decay});
+  }
   store.gather_values();
-  if (decay) ema_update(ctx_, store.ema_statistics, store.statistics, *decay, skip_);
+  if (store.is_averaged()) {
+    ema_update(ctx_, store.ema_statistics, store.statistics, decay, skip_);
+  }
 }
 
 void TrainingStep::discriminator_update(const Inputs& inputs) {

@@ -12,7 +12,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 
 #include "engine/optim/gradient_reducer.h"
@@ -90,8 +89,7 @@ class TrainingStep {
   // Waits for these sums, and flags gradients that are not finite in skip_, on all ranks alike.
   void reduce(ParamStore& store, const Tensor& squared_norm);
   // `decay`: of the store's averages, where it keeps any.
-  void update(ParamStore& store, const Tensor& updates, double lr,
-              std::optional<double> decay = std::nullopt);
+  void update(ParamStore& store, const Tensor& updates, double lr, double decay = 0);
   // The next part of the report's buffer.
   Tensor next_part(const Shape& shape, DType dtype);
 

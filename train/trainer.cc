@@ -40,7 +40,7 @@ void check_same_config(const std::string& saved_text, Config config, const Vfs::
   const auto mine = config_fields(config), theirs = config_fields(saved);
   std::string problems;
   for (size_t i = 0; i < mine.size(); ++i) {
-    if (may_differ_on_resume(mine[i].key)) continue;
+    if (mine[i].may_differ != MayDiffer::kNever) continue;
     for (const std::string& difference :
          differences(std::span(&theirs[i], 1), std::span(&mine[i], 1))) {
       problems += "\n  " + difference;
@@ -93,7 +93,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   Context step_ctx = ctx_;
   step_ctx.comm = ranks_.communicator();
   step_ctx.dtype = config_.train.dtype();
-  model_.allocate(step_ctx, true, config_.ranks.shard_optimizer ? step_ctx.comm : nullptr);
+  model_.allocate(step_ctx, true, config_.ranks.division());
   if (device_.accelerator() != nullptr && config_.train.capture) {
     step_pool_ = device_.accelerator()->private_pool();
     step_ctx.allocator = step_pool_.get();
@@ -155,7 +155,7 @@ void Trainer::require_equal_ranks(const std::optional<Vfs::Path>& checkpoint) co
   Config mine = config_;
   Ranks::Facts facts;
   for (const ConfigField& field : config_fields(mine)) {
-    if (!may_differ_on_resume(field.key) || field.key == "ranks.shard_optimizer")
+    if (field.may_differ != MayDiffer::kAmongRanks)
       facts.emplace_back(field.key, value_text(field));
   }
   facts.emplace_back("the program",

@@ -20,9 +20,12 @@ class Communicator {
   // mine := the rank()-th of size() equal parts of the sum over ranks of `values`; `mine` may be
   // that part of `values`, whose other parts are then undefined.
   virtual void reduce_scatter_sum(View values, View mine) = 0;
-  // As all_reduce_sum, but launches that follow may run before it is done: nobody touches `values`
+  // The same two, but launches that follow may run before they are done: nobody touches `values`
   // until finish_sums(), after which launches see all sums that were started.
   virtual void start_sum(View values) { all_reduce_sum(values); }
+  virtual void start_reduce_scatter_sum(View values, View mine) {
+    reduce_scatter_sum(values, mine);
+  }
   virtual void finish_sums() {}
   // received[r] := send of rank r; `received` has shape (size, send...), and `send` may be its part
   // of this rank.

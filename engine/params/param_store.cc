@@ -51,8 +51,7 @@ Param ParamStore::add(std::string name, const Shape& shape, Init init, ParamLayo
   check(std::none_of(entries_.begin(), entries_.end(),
                      [&](const Entry& e) { return e.name == name; }),
         "{}: {} declared twice", name_, name);
-  entries_.push_back({std::move(name), shape, layout, init, elems_});
-  elems_ += padded(shape.elems());
+  entries_.push_back({std::move(name), shape, layout, init});
   return {this, static_cast<int>(entries_.size()) - 1};
 }
 
@@ -65,14 +64,38 @@ Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind k
   return {this, static_cast<int>(buffer_entries_.size()) - 1};
 }
 
-void ParamStore::allocate(const Context& ctx, bool training, Communicator* shards) {
+void ParamStore::lay_out(int64_t bucket_elems, int64_t parts) {
+  std::vector<size_t> firsts;  // entry of each bucket, from the end
+  int64_t elems = 0;
+  for (size_t i = entries_.size(); i-- > 0;) {
+    elems += padded(entries_[i].shape.elems());
+    if (elems < bucket_elems && i > 0) continue;
+    firsts.push_back(i);
+    elems = 0;
+  }
+  buckets_.resize(firsts.size());
+  elems_ = 0;
+  for (size_t b = firsts.size(); b-- > 0;) {
+    const size_t end = b == 0 ? entries_.size() : firsts[b - 1];
+    const int64_t begin = elems_;
+    for (size_t i = firsts[b]; i < end; ++i) {
+      entries_[i].offset = elems_;
+      elems_ += padded(entries_[i].shape.elems());
+    }
+    elems_ = begin + padded(elems_ - begin, parts);
+    buckets_[b] = {begin, elems_};
+  }
+}
+
+void ParamStore::allocate(const Context& ctx, bool training, const StoreDivision& division) {
   const auto flat = [&](int64_t elems, MemoryTag tag) {
     return Tensor::zeros(ctx, {elems}, master_dtype(ctx.dtype), tag);
   };
   ctx_ = ctx.with_tape(nullptr);
-  shards_ = shards;
-  const int64_t parts = shards == nullptr ? 1 : shards->size();
-  elems_ = padded(elems_, parts);
+  shards_ = division.is_sharded ? ctx.comm : nullptr;
+  const int64_t parts = shards_ == nullptr ? 1 : shards_->size();
+  const auto elem_bytes = static_cast<int64_t>(size_of(master_dtype(ctx.dtype)));
+  lay_out((division.bucket_bytes - 1) / elem_bytes + 1, parts);
   if (ctx.dtype == DType::kBF16) {
     packed = Tensor::zeros(ctx, {elems_}, DType::kBF16, MemoryTag::kParameters);
   }
@@ -83,6 +106,7 @@ void ParamStore::allocate(const Context& ctx, bool training, Communicator* shard
   grad = flat(elems_, MemoryTag::kGradients);
   adam_m = flat(elems_ / parts, MemoryTag::kOptimizer);
   adam_v = flat(elems_ / parts, MemoryTag::kOptimizer);
+  if (!is_averaged_) return;
   ema = flat(elems_ / parts, MemoryTag::kOptimizer);
   ema_statistics = flat(statistics_elems_, MemoryTag::kBuffers);
 }
@@ -103,7 +127,7 @@ void ParamStore::initialize(uint64_t seed) {
     write_doubles(of(e, false), values);
   }
   pack();
-  if (ema) reset_ema();
+  reset_ema();
 }
 
 void ParamStore::pack() {
@@ -111,26 +135,36 @@ void ParamStore::pack() {
 }
 
 void ParamStore::reset_ema() {
-  ema.copy_from(part(value));
+  if (!ema) return;
+  for (int64_t i = 0; i < pieces(); ++i) piece(ema, i).copy_from(piece(value, i));
   ema_statistics.copy_from(statistics);
 }
 
-Tensor ParamStore::part(const Tensor& whole) const {
-  if (shards_ == nullptr) return whole;
-  const int64_t elems = whole.elems() / shards_->size();
-  return whole.slice(shards_->rank() * elems, (shards_->rank() + 1) * elems);
+Tensor ParamStore::piece(const Tensor& flat, int64_t i) const {
+  if (shards_ == nullptr || !flat) return flat;
+  const Bucket& bucket = buckets_[i];
+  const int64_t parts = shards_->size(), elems = (bucket.end - bucket.begin) / parts;
+  const bool is_whole = flat.elems() == elems_;
+  const int64_t begin = is_whole ? bucket.begin + shards_->rank() * elems : bucket.begin / parts;
+  return flat.slice(begin, begin + elems);
+}
+
+void ParamStore::gather_pieces(const Tensor& whole) {
+  for (int64_t i = 0; i < pieces(); ++i) {
+    shards_->all_gather(piece(whole, i), whole.slice(buckets_[i].begin, buckets_[i].end));
+  }
 }
 
 void ParamStore::gather_values() {
   if (shards_ == nullptr) return;
-  shards_->all_gather(part(value), value);
+  gather_pieces(value);
   pack();
 }
 
 Tensor ParamStore::gather(const Tensor& flat) {
   if (flat.elems() == elems_) return flat;
-  part(grad).copy_from(flat);
-  shards_->all_gather(part(grad), grad);
+  for (int64_t i = 0; i < pieces(); ++i) piece(grad, i).copy_from(piece(flat, i));
+  gather_pieces(grad);
   // Between GPUs this is only enqueued. All wait until it is done: on the host, where a rank that
   // does not come is named, and then each for its device.
   shards_->barrier();
@@ -141,7 +175,7 @@ Tensor ParamStore::gather(const Tensor& flat) {
 
 void ParamStore::scatter(const Tensor& whole, const Tensor& flat) {
   if (flat.elems() == elems_) return;
-  flat.copy_from(part(whole));
+  for (int64_t i = 0; i < pieces(); ++i) piece(flat, i).copy_from(piece(whole, i));
   grad.clear();  // of parameters that no loss reaches it stays as it is
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,6 +53,14 @@ struct Buffer {
   [[nodiscard]] Tensor operator()(const Context& ctx) const;
 };
 
+// How the ranks of a training divide the work on a store: the same on all of them.
+struct StoreDivision {
+  // A bucket is closed when it has so many bytes of gradient; the first of the array may have
+  // fewer.
+  int64_t bucket_bytes = std::numeric_limits<int64_t>::max();
+  bool is_sharded = false;  // over the ranks of the context, if it has any
+};
+
 // Note [Master weights]: where activations are bf16, everything that adds up over many steps stays
 // f32: weights, their gradients, the optimiser's state, moving averages and statistics (bf16 would
 // lose an update smaller than 1/256 of the weight). Forward passes read a bf16 copy of the weights,
@@ -60,13 +69,14 @@ struct Buffer {
 // reads the masters and rounds its result once. The moving averages have no bf16 copy: pictures and
 // features are computed in f32.
 //
-// Note [Sharded optimiser]: where a store is allocated with N `shards`, each of those ranks holds
-// only its part, one N-th, of Adam's moments and of the moving averages: 12 / N bytes per weight in
-// the place of 12. An update sums each part of the gradient on its rank, which changes that part of
-// the weights; then all ranks gather the weights. Both together send what summing the gradient on
-// all ranks does. Weights, gradients and buffers stay whole everywhere. What needs a sharded array
-// whole, checkpoints and pictures, borrows `grad` for it, which nobody reads between two steps.
-// ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
+// Note [Sharded optimiser]: where a store is sharded over N ranks, each holds only its part, one
+// N-th, of Adam's moments and of the moving averages: of every bucket of the gradient (Note
+// [Gradient buckets]) its N-th, the parts of one rank one behind the other. An update sums each
+// bucket to its parts, while the backward pass goes on; each rank changes its parts of the weights;
+// then all ranks gather the weights, bucket by bucket. Both together send what summing the gradient
+// on all ranks does. Weights, gradients and buffers stay whole everywhere. What needs a sharded
+// array whole, checkpoints and pictures, borrows `grad` for it, which nobody reads between two
+// steps. ZeRO stage 1: Rajbhandari et al. 2020, section 5.1.
 class ParamStore {
  public:
   struct Entry {
@@ -74,7 +84,7 @@ class ParamStore {
     Shape shape;  // in memory
     ParamLayout layout = ParamLayout::kPlain;
     Init init = Init::kZeros;
-    int64_t offset = 0;   // elements into the flat arrays
+    int64_t offset = 0;   // elements into the flat arrays, once they are allocated
     bool frozen = false;  // freeze()
   };
   struct BufferEntry {
@@ -85,7 +95,14 @@ class ParamStore {
     int64_t offset = 0;
   };
 
-  explicit ParamStore(std::string name) : name_(std::move(name)) {}
+  // Neighbouring entries, as elements [begin, end) of a flat array.
+  struct Bucket {
+    int64_t begin = 0, end = 0;
+  };
+
+  // `is_averaged`: training keeps moving averages of its weights and statistics.
+  explicit ParamStore(std::string name, bool is_averaged = false)
+      : name_(std::move(name)), is_averaged_(is_averaged) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
@@ -96,14 +113,15 @@ class ParamStore {
   // No pass forms a gradient of it: the parameter keeps its value.
   void freeze(const Param& param) { entries_.at(param.index).frozen = true; }
 
-  // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and
-  // moving averages, of which `shards`, where given, hold one part each.
-  void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
+  // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and,
+  // where it is averaged, moving averages.
+  void allocate(const Context& ctx, bool training, const StoreDivision& division = {});
   // Initial values by name and seed: the same whatever the order of declaration or the number of
   // ranks.
   void initialize(uint64_t seed);
 
   [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] bool is_averaged() const { return is_averaged_; }
   [[nodiscard]] std::span<const Entry> entries() const { return entries_; }
   [[nodiscard]] std::span<const BufferEntry> buffer_entries() const { return buffer_entries_; }
   // Number of parameters, padding not counted.
@@ -111,8 +129,8 @@ class ParamStore {
   // Number of parameters whose name starts with `prefix`.
   [[nodiscard]] int64_t parameter_count(std::string_view prefix) const;
 
-  // Flat arrays; entries are padded to 64 bytes with zeros. Empty tensors where not allocated. Of
-  // adam_m, adam_v and ema, this rank's part.
+  // Flat arrays; entries are padded to 64 bytes with zeros, buckets of a sharded store to 64 bytes
+  // of each rank. Empty tensors where not allocated. Of adam_m, adam_v and ema, this rank's part.
   Tensor value, grad, adam_m, adam_v, ema;
   Tensor packed;  // `value` in bf16, where the context that allocated it has bf16 activations
   Tensor statistics, ema_statistics;  // buffers of kind kStatistics
@@ -129,22 +147,30 @@ class ParamStore {
   // Forms `packed` anew; to be called when `value` has changed. Nothing to do where it is empty.
   void pack();
   Tensor buffer(const Context& ctx, int index) const;
-  // Starts the moving averages anew from the live weights and statistics.
+  // Starts the moving averages, if it keeps any, anew from the live weights and statistics.
   void reset_ema();
 
-  // Note [Sharded optimiser]; a store that is not sharded is its one part.
+  // From the end of the arrays.
+  [[nodiscard]] std::span<const Bucket> buckets() const { return buckets_; }
+  // Note [Sharded optimiser].
   [[nodiscard]] bool is_sharded() const { return shards_ != nullptr; }
-  // This rank's part of a whole array.
-  [[nodiscard]] Tensor part(const Tensor& whole) const;
-  // Called by all ranks, when each has changed its part of `value`: all get all. Forms `packed`.
+  // What this rank updates: of a sharded store its part of each bucket, else all in one piece.
+  [[nodiscard]] int64_t pieces() const { return is_sharded() ? std::ssize(buckets_) : 1; }
+  // Piece `i` of a flat array, whole or this rank's part; of an empty tensor, an empty one.
+  [[nodiscard]] Tensor piece(const Tensor& flat, int64_t i) const;
+  // Called by all ranks, when each has changed its pieces of `value`: all get all. Forms `packed`.
   void gather_values();
   // Called by all ranks: a flat array whole, until scatter() puts this rank's part of it back.
   [[nodiscard]] Tensor gather(const Tensor& flat);
   void scatter(const Tensor& whole, const Tensor& flat);
-  // Called by all ranks: from here to there, forward passes read the moving averages instead of the
-  // live weights and statistics.
-  void begin_averages() { averages_ = gather(ema); }
-  void end_averages() { scatter(std::exchange(averages_, Tensor()), ema); }
+  // Called by all ranks: from here to there, forward passes read the moving averages, where it
+  // keeps any, instead of the live weights and statistics.
+  void begin_averages() {
+    if (ema) averages_ = gather(ema);
+  }
+  void end_averages() {
+    if (ema) scatter(std::exchange(averages_, Tensor()), ema);
+  }
   [[nodiscard]] const Entry& entry(int index) const { return entries_[index]; }
 
   // Backward passes add to the gradients already there (micro-batches) instead of overwriting them.
@@ -154,12 +180,19 @@ class ParamStore {
   std::function<void(int64_t entry)> on_gradient_ready;
 
  private:
+  // Cuts buckets that divide by `parts`, and gives each entry its place.
+  void lay_out(int64_t bucket_elems, int64_t parts);
+  // From each rank's pieces, all of a whole array.
+  void gather_pieces(const Tensor& whole);
+
   std::string name_;
+  bool is_averaged_ = false;
   Context ctx_;  // of allocate()
   Communicator* shards_ = nullptr;
   Tensor averages_;  // whole, where forward passes read them
   std::vector<Entry> entries_;
   std::vector<BufferEntry> buffer_entries_;
+  std::vector<Bucket> buckets_;
   int64_t elems_ = 0;
   int64_t statistics_elems_ = 0;
   int64_t directions_elems_ = 0;

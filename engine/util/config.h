@@ -15,6 +15,14 @@
 
 namespace bigbigan {
 
+// Where two values of a key may meet in one training, because what is computed does not depend on
+// it.
+enum class MayDiffer : uint8_t {
+  kNever,
+  kOnResume,    // a run may go on with another
+  kAmongRanks,  // and its ranks may have different ones
+};
+
 struct ConfigField {
   std::string key;  // "train.batch": section and name
   std::variant<int64_t*, double*, bool*, std::string*, std::vector<int64_t>*> value;
@@ -23,6 +31,7 @@ struct ConfigField {
       -std::numeric_limits<double>::infinity();  // of numbers, and of the elements of lists
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices;  // of strings; empty: any
+  MayDiffer may_differ = MayDiffer::kNever;
 };
 
 enum class UnknownKeys : uint8_t { kRefuse, kIgnore };

@@ -195,6 +195,11 @@ void WatchedCommunicator::start_sum(View values) {
   inner_.start_sum(values);
 }
 
+void WatchedCommunicator::start_reduce_scatter_sum(View values, View mine) {
+  const Watchdog::Inside inside(&watchdog_, "start_reduce_scatter_sum", values.bytes());
+  inner_.start_reduce_scatter_sum(values, mine);
+}
+
 void WatchedCommunicator::finish_sums() { inner_.finish_sums(); }
 
 void WatchedCommunicator::all_gather(ConstView send, View received) {

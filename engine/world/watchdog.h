@@ -119,6 +119,7 @@ class WatchedCommunicator final : public Communicator {
   void all_reduce_sum(View values) override;
   void reduce_scatter_sum(View values, View mine) override;
   void start_sum(View values) override;
+  void start_reduce_scatter_sum(View values, View mine) override;
   void finish_sums() override;
   void all_gather(ConstView send, View received) override;
   void broadcast(View values, int root) override;

@@ -25,7 +25,7 @@ SyntheticTraining::SyntheticTraining(const Config& config, Device& device, Commu
   Context step_ctx = ctx_;
   step_ctx.exec = observed(ctx_.exec, &observer_);
   step_ctx.dtype = config.train.dtype();
-  model_.allocate(step_ctx, true, config.ranks.shard_optimizer ? comm : nullptr);
+  model_.allocate(step_ctx, true, config.ranks.division());
   if (device.accelerator() != nullptr) {
     pool_ = device.accelerator()->private_pool();
     step_ctx.allocator = pool_.get();

@@ -24,8 +24,8 @@ std::vector<RewritableBlock> BigBiGAN::rewritable_blocks() {
   return all;
 }
 
-void BigBiGAN::allocate(const Context& ctx, bool training, Communicator* shards) {
-  for (ParamStore* store : stores()) store->allocate(ctx, training, shards);
+void BigBiGAN::allocate(const Context& ctx, bool training, const StoreDivision& division) {
+  for (ParamStore* store : stores()) store->allocate(ctx, training, division);
 }
 
 void BigBiGAN::initialize(uint64_t seed) {

@@ -26,7 +26,7 @@ class BigBiGAN {
   explicit BigBiGAN(const ModelConfig& config);
 
   // Allocates the stores, see ParamStore::allocate.
-  void allocate(const Context& ctx, bool training, Communicator* shards = nullptr);
+  void allocate(const Context& ctx, bool training, const StoreDivision& division = {});
   void initialize(uint64_t seed);
 
   // Note [Two updates]: the discriminator update differentiates L_D with respect to D only: G and E
@@ -46,7 +46,8 @@ class BigBiGAN {
 
   const ModelConfig config;
   const Architecture arch;
-  ParamStore g_store{"generator"}, e_store{"encoder"}, d_store{"discriminator"};
+  ParamStore g_store{"generator", /*is_averaged=*/true}, e_store{"encoder", /*is_averaged=*/true},
+      d_store{"discriminator"};
   Generator generator;
   std::optional<Encoder> encoder;  // none where no score reads a latent ("No E (GAN)")
   Discriminator discriminator;

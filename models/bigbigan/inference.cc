@@ -29,14 +29,12 @@ Tensor reconstruct(const BigBiGAN& model, const Context& ctx, const Tensor& x) {
 }
 
 UseAverages::UseAverages(BigBiGAN& model) : model_(model) {
-  model_.g_store.begin_averages();
-  if (model_.encoder) model_.e_store.begin_averages();
+  for (ParamStore* store : model_.stores()) store->begin_averages();
 }
 
 UseAverages::~UseAverages() {
   try {
-    model_.g_store.end_averages();
-    if (model_.encoder) model_.e_store.end_averages();
+    for (ParamStore* store : model_.stores()) store->end_averages();
   } catch (const Error&) {  // a device that has failed: whoever uses it next is told so
   }
 }

@@ -36,7 +36,7 @@ std::vector<Group> groups_of(BigBiGAN& model, WeightSet set) {
       continue;
     }
     const bool averaged = set == WeightSet::kEma;
-    if (averaged && store == &model.d_store) continue;  // D has no moving average
+    if (averaged && !store->is_averaged()) continue;
     groups.push_back({store, averaged ? store->ema : store->value, "", averaged});
   }
   return groups;
@@ -162,7 +162,7 @@ void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool 
 
 void import_averages(BigBiGAN& model, SafetensorsFile& file) {
   std::vector<Group> groups = groups_of(model, WeightSet::kLive);
-  groups.pop_back();  // D has no moving average
+  std::erase_if(groups, [](const Group& group) { return !group.store->is_averaged(); });
   import_groups(groups, file, false);
   for (ParamStore* store : model.stores()) store->pack();
 }

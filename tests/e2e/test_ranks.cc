@@ -264,6 +264,12 @@ TEST_CASE("ranks: launches that cannot work are refused with 78") {
     CHECK(result.code == 78);
     CHECK_THAT(result.err, Catch::Contains("rank 1 differs in optim.g_lr: 0.5, rank 0 has 0.001"));
   }
+  SECTION("another number of steps, though a run may go on with it") {
+    const ProcessResult result = two({}, {"train.steps=9"});
+    INFO(result.err);
+    CHECK(result.code == 78);
+    CHECK_THAT(result.err, Catch::Contains("rank 1 differs in train.steps: 9, rank 0 has 8"));
+  }
   SECTION("other data") {
     write_tiny_images(tiny / "other.npy", 64, 2);
     const ProcessResult result = two({}, {"data.path=" + (tiny / "other.npy").string()});

@@ -76,6 +76,7 @@ TinyRun::TinyRun() {
   disturb_statistics(model);
   for (ParamStore* store : model.stores()) {
     store->reset_ema();
+    if (!store->is_averaged()) continue;
     for (int64_t i = 0; i < store->ema.elems(); ++i) store->ema.as<float>()[i] *= 0.9f;
   }
   std::filesystem::create_directory(run());

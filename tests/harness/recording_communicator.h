@@ -24,6 +24,9 @@ class RecordingCommunicator final : public Communicator {
     calls.push_back({"reduce_scatter_sum", values});
   }
   void start_sum(View values) override { calls.push_back({"start_sum", values}); }
+  void start_reduce_scatter_sum(View values, View) override {
+    calls.push_back({"start_reduce_scatter_sum", values});
+  }
   void finish_sums() override { calls.push_back({"finish_sums", {}}); }
   void all_gather(ConstView send, View) override { calls.push_back({"all_gather", send}); }
   void broadcast(View values, int) override { calls.push_back({"broadcast", values}); }

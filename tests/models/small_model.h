@@ -51,19 +51,26 @@ inline std::vector<double> noise(uint64_t seed, int64_t elems, double scale) {
 
 struct SmallModel {
   explicit SmallModel(const ModelConfig& config, DType dtype = DType::kF64, int threads = 1,
-                      Communicator* shards = nullptr)
+                      Communicator* comm = nullptr, const StoreDivision& division = {})
       : pool(threads),
         ctx{.exec = CpuExec{&pool}, .allocator = &allocator, .dtype = dtype},
         model(config) {
-    model.allocate(ctx, true, shards);
+    Context shared = ctx;
+    shared.comm = comm;
+    model.allocate(shared, true, division);
     model.initialize(5);
     // Zeros among the initial values (biases, the attention's gamma) would hide gradients.
     uint64_t seed = 77;
     for (ParamStore* store : model.stores()) {
-      std::vector<double> values = read(store->value);
-      const std::vector<double> change = noise(seed++, store->value.elems(), 0.2);
-      for (size_t i = 0; i < values.size(); ++i) values[i] += change[i];
-      write(store->value, values);
+      const std::vector<double> changes = noise(seed++, store->value.elems(), 0.2);
+      auto change = changes.begin();
+      for (const auto& entry : store->entries()) {  // wherever it lies
+        const Tensor value = store->of(store->value, entry);
+        std::vector<double> values = read(value);
+        for (size_t i = 0; i < values.size(); ++i) values[i] += change[i];
+        write(value, values);
+        change += (value.elems() + 15) / 16 * 16;
+      }
       store->pack();
     }
   }

@@ -1,6 +1,7 @@
 """scripts/scaling_model.py against closed forms."""
 import io
 import json
+import math
 import sys
 import tempfile
 import unittest
@@ -132,9 +133,22 @@ class StepTest(unittest.TestCase):
 
     def test_a_sharded_optimizer_moves_as_many_bytes_and_divides_its_work(self):
         plain = step(8, replace(TRAINING, backward=0), inside=NO_LATENCY)
-        sharded = step(8, replace(TRAINING, shard_optimizer=True), inside=NO_LATENCY)
+        sharded = step(8, replace(TRAINING, backward=0, shard_optimizer=True), inside=NO_LATENCY)
         self.assertAlmostEqual(sharded.compute, plain.compute - 0.01 * 7 / 8)
         self.assertAlmostEqual(sharded.gradients + sharded.others, plain.gradients + plain.others)
+
+    def test_sharded_gradients_hide_as_others_do_and_weights_do_not(self):
+        sharded = replace(TRAINING, shard_optimizer=True)
+        found, without = (step(8, t, inside=NO_LATENCY) for t in (sharded, replace(sharded, backward=0)))
+        # What cannot hide is the last bucket of D, and that of G and E.
+        buckets = {elems: math.ceil(4 * elems / (25 * 2 ** 20)) for elems in (MODEL.d_elems, MODEL.eg_elems)}
+        self.assertAlmostEqual(found.gradients, sum(7 / 8 * 4 * elems / n / 100e9 for elems, n in buckets.items()))
+        self.assertAlmostEqual(found.others, without.others)
+        self.assertAlmostEqual(without.gradients, 7 / 8 * 4 * (MODEL.d_elems + MODEL.eg_elems) / 100e9)
+
+    def test_sharded_weights_are_gathered_bucket_by_bucket(self):
+        few, many = (step(8, replace(TRAINING, shard_optimizer=True, bucket_mib=mib)).others for mib in (10000, 25))
+        self.assertAlmostEqual(many - few, (16 + 23 - 2) * 7 * 2e-6)
 
 
 class FilesTest(unittest.TestCase):

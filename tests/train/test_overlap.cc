@@ -2,7 +2,6 @@
 // which nothing is computed.
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <string_view>
 
 #include "engine/optim/gradient_reducer.h"
@@ -37,7 +36,10 @@ class CountingAllocator final : public Allocator {
 
 // A rank of a run with the default configuration, which is preset `base`.
 struct PlannedRank {
-  PlannedRank() : model(config.model) { model.allocate(ctx, true); }
+  explicit PlannedRank(bool shard = false) : model(config.model) {
+    config.ranks.shard_optimizer = shard;
+    model.allocate(ctx, true, config.ranks.division());
+  }
 
   [[nodiscard]] StepInputs inputs() const {
     const int64_t r = model.arch.encoder_resolution;
@@ -59,10 +61,7 @@ struct PlannedRank {
 class WatchedStore {
  public:
   WatchedStore(PlannedRank& rank, ParamStore& store)
-      : rank_(rank),
-        store_(store),
-        reducer_(rank.ctx, store, std::llround(rank.config.ranks.bucket_mib * (1 << 20)),
-                 DType::kF32) {
+      : rank_(rank), store_(store), reducer_(rank.ctx, store, DType::kF32) {
     for (const auto& entry : store.entries()) missing_ += entry.frozen ? 0 : 1;
     store.on_gradient_ready = [this](int64_t entry) {
       const size_t before = rank_.comm.calls.size();
@@ -93,9 +92,10 @@ class WatchedStore {
       return (bytes += bucket.bytes) >= store_.grad.view().bytes() / 2;
     });
     CHECK(left(*half) >= 0.5);
-    const size_t before = rank_.comm.of("start_sum").size();
+    const size_t before = rank_.comm.calls.size();
     reducer_.finish();
-    CHECK(rank_.comm.of("start_sum").size() == before);
+    CHECK(rank_.comm.calls.size() == before + 1);  // nothing was left to start
+    CHECK(rank_.comm.calls.back().name == "finish_sums");
   }
 
  private:
@@ -112,7 +112,7 @@ class WatchedStore {
 }  // namespace
 
 TEST_CASE("overlap: buckets start long before the backward passes of `base` end") {
-  PlannedRank rank;
+  PlannedRank rank(/*shard=*/GENERATE(false, true));
   WatchedStore d(rank, rank.model.d_store);
   rank.model.discriminator_gradients(rank.ctx, rank.inputs());
   d.check_overlap();
@@ -138,7 +138,8 @@ TEST_CASE("overlap: spectral norm of `base` has groups for ranks, and one for a 
 
 // How many and how large: docs/ranks.md.
 TEST_CASE("collectives: what a step of `base` takes") {
-  PlannedRank rank;
+  const bool shard = GENERATE(false, true);
+  PlannedRank rank(shard);
   TrainingStep step(rank.config, rank.model, rank.ctx);
   const int64_t r = rank.model.arch.encoder_resolution, d_steps = rank.config.train.d_steps;
   std::vector<ImageBatch> batches;
@@ -160,10 +161,16 @@ TEST_CASE("collectives: what a step of `base` takes") {
   const auto count_of = [&](std::string_view name) {
     return static_cast<int64_t>(rank.comm.of(name).size());
   };
-  CHECK(count_of("all_gather") == (d_steps + 1) * norms);
-  CHECK(bytes_of("all_gather") == 1451424);
-  CHECK(count_of("all_reduce_sum") == norms + d_steps + 1);  // and the losses of each update
-  CHECK(bytes_of("all_reduce_sum") == 483520);
-  CHECK(count_of("start_sum") == d_steps * 14 + 5 + 9);  // D, G, E
-  CHECK(bytes_of("start_sum") == 1930661184);
+  const int64_t buckets = d_steps * 14 + 5 + 9;  // D, G, E
+  // Sharded: buckets are padded, and weights are gathered as gradients were summed.
+  const int64_t bytes = 1930661184, padded = 1930664960;
+  CHECK(count_of("start_sum") == (shard ? 0 : buckets));
+  CHECK(bytes_of("start_sum") == (shard ? 0 : bytes));
+  CHECK(count_of("start_reduce_scatter_sum") == (shard ? buckets : 0));
+  CHECK(bytes_of("start_reduce_scatter_sum") == (shard ? padded : 0));
+  CHECK(count_of("all_gather") == (d_steps + 1) * norms + (shard ? buckets : 0));
+  CHECK(bytes_of("all_gather") == 1451424 + (shard ? padded / kRanks : 0));
+  // And the losses of each update; sharded, the squares of its networks' gradients.
+  CHECK(count_of("all_reduce_sum") == norms + d_steps + 1 + (shard ? d_steps + 2 : 0));
+  CHECK(bytes_of("all_reduce_sum") == 483520 + (shard ? 4 * buckets : 0));
 }

@@ -1,4 +1,6 @@
 // A world of thread-ranks trains like one rank that has the whole batch.
+#include <map>
+
 #include "tests/train/training_world.h"
 
 using namespace bigbigan;
@@ -97,8 +99,14 @@ TEST_CASE("ranks: NaN in a gradient of one is skipped by all, however gradients 
   }
 }
 
-TEST_CASE("ranks: how gradients travel is the same on all ranks, and when a run goes on") {
-  CHECK(!may_differ_on_resume("ranks.bucket_mib"));
-  CHECK(!may_differ_on_resume("ranks.gradient_dtype"));
-  CHECK(may_differ_on_resume("ranks.step_seconds"));
+TEST_CASE("ranks: what is the same on all of them, and when a run goes on") {
+  Config config;
+  std::map<std::string, MayDiffer> may_differ;
+  for (const ConfigField& field : config_fields(config)) may_differ[field.key] = field.may_differ;
+  CHECK(may_differ.at("optim.g_lr") == MayDiffer::kNever);
+  CHECK(may_differ.at("ranks.bucket_mib") == MayDiffer::kNever);
+  CHECK(may_differ.at("ranks.gradient_dtype") == MayDiffer::kNever);
+  CHECK(may_differ.at("ranks.shard_optimizer") == MayDiffer::kOnResume);
+  CHECK(may_differ.at("train.steps") == MayDiffer::kOnResume);
+  CHECK(may_differ.at("train.threads") == MayDiffer::kAmongRanks);
 }

@@ -37,7 +37,7 @@ uint64_t hash_of(BigBiGAN& model) {
   for (const ParamStore* s : model.stores()) {
     for (const Tensor& t : {s->value, s->grad, s->adam_m, s->adam_v, s->ema, s->statistics,
                             s->ema_statistics, s->directions}) {
-      hash = hash_of(t, hash);
+      if (t) hash = hash_of(t, hash);
     }
   }
   return hash;

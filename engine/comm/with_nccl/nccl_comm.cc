@@ -3,8 +3,9 @@
 // Note [NCCL]: the library is opened by the first run of several ranks on GPUs. A communicator is
 // non-blocking: no call of NCCL waits for another rank for longer than its owner allows, and the
 // watchdog can ask for errors, and abort, at any moment (Note [Watchdog]). All collectives of a run
-// go through one communicator in one order, on the stream of the launches; start_sum uses a second
-// stream that forks off by one event and joins by another, which a recording takes along.
+// go through one communicator in one order, on the stream of the launches; sums that are started
+// use a second stream that forks off by one event and joins by another, which a recording takes
+// along.
 #include <nccl.h>
 
 #include <cstdlib>
@@ -155,8 +156,11 @@ class NcclCommunicator final : public DeviceCommunicator {
   [[nodiscard]] int rank() const override { return bootstrap_.rank(); }
   [[nodiscard]] int size() const override { return bootstrap_.size(); }
   void all_reduce_sum(View values) override { sum(values, stream_); }
-  void reduce_scatter_sum(View values, View mine) override;
-  void start_sum(View values) override;
+  void reduce_scatter_sum(View values, View mine) override { sum(values, mine, stream_); }
+  void start_sum(View values) override { sum(values, fork_side_stream()); }
+  void start_reduce_scatter_sum(View values, View mine) override {
+    sum(values, mine, fork_side_stream());
+  }
   void finish_sums() override;
   void all_gather(ConstView send, View received) override;
   void broadcast(View values, int root) override;
@@ -166,6 +170,9 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   void sum(View values, cudaStream_t stream);
+  void sum(View values, View mine, cudaStream_t stream);  // reduce-scatter
+  // What comes to it runs behind all that the main stream has, until finish_sums().
+  [[nodiscard]] cudaStream_t fork_side_stream();
   // call(comm), and waits until what it begins is enqueued.
   template <class Call>
   void enqueue(std::string_view what, const Call& call);
@@ -256,20 +263,20 @@ void NcclCommunicator::sum(View values, cudaStream_t stream) {
   });
 }
 
-void NcclCommunicator::reduce_scatter_sum(View values, View mine) {
+void NcclCommunicator::sum(View values, View mine, cudaStream_t stream) {
   check_parts(values, mine, size());
   check(values.dtype != DType::kU8, "reduce_scatter: no sum for u8");
   if (mine.elems() == 0) return;
   enqueue("reduce_scatter_sum", [&](ncclComm_t comm) {
     return nccl().reduce_scatter(values.data, mine.data, mine.elems(), type_of(mine.dtype), ncclSum,
-                                 comm, stream_);
+                                 comm, stream);
   });
 }
 
-void NcclCommunicator::start_sum(View values) {
+cudaStream_t NcclCommunicator::fork_side_stream() {
   side_.fork();
   is_forked_ = true;
-  sum(values, side_.get());
+  return side_.get();
 }
 
 void NcclCommunicator::finish_sums() {

@@ -82,10 +82,14 @@ void check_collectives(GpuRank& rank, int64_t elems) {
 
   const Tensor first = tensor(rank.ctx, values_of<T>(r, elems));
   const Tensor second = tensor(rank.ctx, values_of<T>(r, elems));
+  const Tensor third = tensor(rank.ctx, values_of<T>(r, part * size)),
+               part_of_third = third.slice(r * part, (r + 1) * part);
   rank.comm->start_sum(first);
+  rank.comm->start_reduce_scatter_sum(third, part_of_third);
   rank.comm->start_sum(second);
   rank.comm->finish_sums();
   require(equal(first.to_vector<T>(), sum) && equal(second.to_vector<T>(), sum), "start_sum");
+  require(equal(part_of_third.to_vector<T>(), my_part), "start_reduce_scatter_sum");
 }
 
 // The message of the Error that `body` throws, if that has `code`.
@@ -133,6 +137,8 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
     const auto new_tensor = [&] { return tensor(rank.ctx, mine); };
     const Tensor x = new_tensor(), y = new_tensor(), z = new_tensor(), w = new_tensor(),
                  doubled_y = new_tensor(), doubled_z = new_tensor(), doubled_w = new_tensor();
+    const int r = rank.comm->rank();
+    const Tensor v = new_tensor(), my_v = v.slice(r, r + 1), doubled_v = new_tensor().slice(0, 1);
     const auto scaled = [&](const Tensor& from, double factor, const Tensor& to) {
       rank.ctx.run([&](const auto& ex) { scale(ex, from, factor, to, false); });
     };
@@ -143,9 +149,12 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
       scaled(z, 2, doubled_z);
       scaled(x, 1, w);
       rank.comm->start_sum(w);  // behind the last collective of the main stream
+      scaled(x, 1, v);
+      rank.comm->start_reduce_scatter_sum(v.slice(0, kRanks), my_v);
       rank.comm->finish_sums();
       scaled(y, 2, doubled_y);
       scaled(w, 2, doubled_w);
+      scaled(my_v, 2, doubled_v);
     };
     const std::unique_ptr<Recording> recording = recorded ? rank.device->record(work) : nullptr;
     const auto times = [](std::vector<float> values, float factor) {
@@ -159,6 +168,7 @@ TEST_CASE("GPU ranks: sums under way take their place behind and before other la
       if (!recording) work();
       require(equal(doubled_y.to_vector<float>(), times(sum, 2)), "y");
       require(equal(doubled_w.to_vector<float>(), times(sum, 2)), "w");
+      require(equal(doubled_v.to_vector<float>(), {2 * sum[r]}), "v");
       require(equal(doubled_z.to_vector<float>(), times(sum, 2 * z_factor)), "z");
     }
   });

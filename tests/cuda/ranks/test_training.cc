@@ -4,6 +4,7 @@
 #include <map>
 
 #include "kernels/random/philox.h"
+#include "models/bigbigan/weights.h"
 #include "tests/cuda/ranks/gpu_ranks.h"
 #include "tests/models/small_model.h"
 #include "train/captured_step.h"
@@ -54,6 +55,7 @@ Arrays arrays_of(BigBiGAN& model) {
 struct Trained {
   std::vector<StepReport> reports;
   Arrays first, last;
+  std::vector<std::vector<std::byte>> saved;  // all that a checkpoint would hold of the model
 };
 
 // Images [first, first + count) of each batch; noise that depends on their number alone.
@@ -73,15 +75,14 @@ std::vector<ImageBatch> batches_of(const Context& ctx, int step, int64_t first, 
   return batches;
 }
 
-Trained train(Accelerator& device, Communicator* comm, int64_t first, int64_t count, int steps,
-              bool record) {
-  const Config config = training_config();
+Trained train(const Config& config, Accelerator& device, Communicator* comm, int64_t first,
+              int64_t count, int steps, bool record) {
   const Context batches{.exec = device.exec(), .allocator = &device.allocator()};
   const std::unique_ptr<Allocator> pool = device.private_pool();
   Context ctx = batches;
   ctx.comm = comm;
   BigBiGAN model(config.model);
-  model.allocate(ctx, true);
+  model.allocate(ctx, true, config.ranks.division());
   model.initialize(5);
   ctx.allocator = pool.get();
   TrainingStep step(config, model, ctx);
@@ -95,16 +96,20 @@ Trained train(Accelerator& device, Communicator* comm, int64_t first, int64_t co
     if (s == 1) trained.first = arrays_of(model);
   }
   trained.last = arrays_of(model);
+  for (const WeightSet set : {WeightSet::kLive, WeightSet::kEma, WeightSet::kAdam}) {
+    for (auto& bytes : export_weights(model, set).storage) trained.saved.push_back(bytes);
+  }
   return trained;
 }
 
-std::vector<Trained> train_world(const std::vector<int64_t>& counts, bool record) {
+std::vector<Trained> train_world(const Config& config, const std::vector<int64_t>& counts,
+                                 bool record) {
   std::vector<Trained> all(counts.size());
   run_gpu_ranks(static_cast<int>(counts.size()), [&](GpuRank& rank) {
     const int r = rank.comm->rank();
     int64_t first = 0;
     for (int i = 0; i < r; ++i) first += counts[i];
-    all[r] = train(*rank.device, rank.comm.get(), first, counts[r], kSteps, record);
+    all[r] = train(config, *rank.device, rank.comm.get(), first, counts[r], kSteps, record);
   });
   return all;
 }
@@ -129,10 +134,10 @@ TEST_CASE(
     "GPU ranks: the first step is that of one GPU with the whole batch; recorded, the same bits") {
   const Trained alone = [] {
     const std::unique_ptr<Accelerator> device = open_cuda(0);
-    return train(*device, nullptr, 0, kBatch, 1, false);
+    return train(training_config(), *device, nullptr, 0, kBatch, 1, false);
   }();
   const std::vector<int64_t> counts = {3, 1, 0};
-  const std::vector<Trained> world = train_world(counts, false);
+  const std::vector<Trained> world = train_world(training_config(), counts, false);
   CHECK(distance(world[0].reports[0].d, alone.reports[0].d) < 1e-5);
   CHECK(distance(world[0].reports[0].eg, alone.reports[0].eg) < 1e-5);
   for (const auto& [name, expected] : alone.first) {
@@ -140,10 +145,29 @@ TEST_CASE(
     const bool is_value = name.ends_with("value") || name.ends_with("ema");
     CHECK(relative_distance(world[0].first.at(name), expected) < (is_value ? 1e-2 : 1e-5));
   }
-  const std::vector<Trained> recorded = train_world(counts, true);
+  const std::vector<Trained> recorded = train_world(training_config(), counts, true);
   for (size_t r = 0; r < counts.size(); ++r) {
     INFO("rank " << r);
     check_same(world[r], world[0]);
     check_same(recorded[r], world[r]);
+  }
+}
+
+// The stand-in for NCCL adds in rank order, whichever collective.
+TEST_CASE("GPU ranks: a sharded optimiser, recorded, leaves the bits of one that is not") {
+  Config config = training_config();
+  config.ranks.bucket_mib = 1.0 / 1024;
+  config.ranks.gradient_dtype = "bf16";
+  const std::vector<int64_t> counts = {3, 1};
+  const std::vector<Trained> expected = train_world(config, counts, false);
+  config.ranks.shard_optimizer = true;
+  const std::vector<Trained> found = train_world(config, counts, true);
+  for (size_t r = 0; r < counts.size(); ++r) {
+    INFO("rank " << r);
+    CHECK((found[r].saved == expected[0].saved));
+    for (int s = 0; s < kSteps; ++s) {
+      CHECK(found[r].reports[s].grad_norm_d ==
+            Approx(expected[0].reports[s].grad_norm_d).epsilon(1e-6));
+    }
   }
 }
