@@ -8,6 +8,7 @@
 
 #include "engine/io/run_lock.h"
 #include "engine/util/cli.h"
+#include "engine/util/program.h"
 #include "engine/util/signals.h"
 #include "models/bigbigan/describe.h"
 #include "train/device_of_rank.h"
@@ -180,8 +181,9 @@ ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& conf
   limit = nullptr;  // from here on the watchdog of `ranks` has limits
   try {
     return train_as(ranks, vfs, run, args, config, device);
-  } catch (const Error& e) {
-    if (ranks.size() > 1) write_error_record(vfs, run, ranks.rank(), e.code(), e.what());
+  } catch (const std::exception&) {
+    const auto [code, what] = current_failure();
+    if (ranks.size() > 1) write_error_record(vfs, run, ranks.rank(), code, what);
     throw;
   }
 }

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <new>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -21,7 +23,7 @@ namespace {
 [[noreturn]] void refuse(std::string_view text) {
   fail(ExitCode::kConfig,
        "BIGBIGAN_FAULT={}: expected kind@rank:step[:n] with kind nan, enospc, drift, skip, kill, "
-       "segv, stop, loop, throw or exit, and n >= 1",
+       "segv, stop, loop, throw, memory, exit or exit3, and n >= 1",
        text);
 }
 
@@ -31,6 +33,20 @@ std::string_view take(std::string_view& rest, char separator) {
   const std::string_view part = rest.substr(0, at);
   rest = at == std::string_view::npos ? std::string_view() : rest.substr(at + 1);
   return part;
+}
+
+// The soft limit of a resource of this process; nothing: as high as may be.
+void set_limit(decltype(RLIMIT_AS) resource, std::optional<rlim_t> soft) {
+  rlimit limit{};
+  check(::getrlimit(resource, &limit) == 0, "fault: no limit of resource {}", int{resource});
+  limit.rlim_cur = soft.value_or(limit.rlim_max);
+  check(::setrlimit(resource, &limit) == 0, "fault: resource {} is not limited", int{resource});
+}
+
+[[noreturn]] void run_out_of_memory() {
+  set_limit(RLIMIT_AS, 0);
+  const void* memory = ::operator new (size_t{1} << 30);
+  fail(ExitCode::kInternal, "fault: there is memory without limit, at {}", memory);
 }
 
 }  // namespace
@@ -62,7 +78,7 @@ Fault::Fault(std::string_view text, int rank) {
 }
 
 Fault::Kind Fault::kind_of(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, Kind>, 10> kNames = {{{"nan", Kind::kNan},
+  constexpr std::array<std::pair<std::string_view, Kind>, 12> kNames = {{{"nan", Kind::kNan},
                                                                          {"enospc", Kind::kEnospc},
                                                                          {"drift", Kind::kDrift},
                                                                          {"skip", Kind::kSkip},
@@ -71,7 +87,9 @@ Fault::Kind Fault::kind_of(std::string_view name) {
                                                                          {"stop", Kind::kStop},
                                                                          {"loop", Kind::kLoop},
                                                                          {"throw", Kind::kThrow},
-                                                                         {"exit", Kind::kExit}}};
+                                                                         {"memory", Kind::kMemory},
+                                                                         {"exit", Kind::kExit},
+                                                                         {"exit3", Kind::kExit3}}};
   for (const auto& [known, kind] : kNames) {
     if (known == name) return kind;
   }
@@ -94,8 +112,12 @@ void Fault::strike(int64_t step, int64_t point) const {
       for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
     case Kind::kThrow:
       fail(ExitCode::kSystem, "step {}: an error by fault injection", step);
+    case Kind::kMemory:
+      run_out_of_memory();
     case Kind::kExit:
       _exit(0);
+    case Kind::kExit3:
+      _exit(3);
     default:
       return;
   }
@@ -104,10 +126,7 @@ void Fault::strike(int64_t step, int64_t point) const {
 void Fault::maybe_fill_disk(int64_t step) const {
   constexpr rlim_t kBytes = 16384;
   if (kind_ != Kind::kEnospc) return;
-  rlimit limit{};
-  check(::getrlimit(RLIMIT_FSIZE, &limit) == 0, "fault: no limit of file sizes");
-  limit.rlim_cur = covers(step) ? kBytes : limit.rlim_max;
-  check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "fault: file sizes could not be limited");
+  set_limit(RLIMIT_FSIZE, covers(step) ? std::optional(kBytes) : std::nullopt);
 }
 
 }  // namespace bigbigan

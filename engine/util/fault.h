@@ -1,10 +1,11 @@
 // Faults on demand, for tests of the whole program: BIGBIGAN_FAULT=kind@rank:step[:n].
 //
 //   nan     the first gradient of D is NaN in `n` steps from `step` on
-//   kill segv stop loop throw exit
-//           end or stall this process at point `n` of the step: 1 before it, 2 between its updates,
-//           3 before its checkpoint, 4 after the checkpoint and before older ones are removed.
-//           SIGKILL, SIGSEGV, SIGSTOP, an endless loop, an Error, _exit(0)
+//   kill segv stop loop throw memory exit exit3
+//           end or stall this process at point `n` of the step: 1 before it, 2 between its updates
+//           (where these are launched one by one), 3 before its checkpoint, 4 after the checkpoint
+//           and before older ones are removed. SIGKILL, SIGSEGV, SIGSTOP, an endless loop, an
+//           Error, a request for memory under an RLIMIT_AS that leaves none, _exit(0), _exit(3)
 //   drift   one bit of G's weights is another one before the step
 //   skip    this rank leaves out the collective before the step that follows `step`
 //   enospc  from `step` on for `n` steps, no file grows beyond 16 KiB: a small RLIMIT_FSIZE stands
@@ -47,7 +48,9 @@ class Fault {
     kStop,
     kLoop,
     kThrow,
-    kExit
+    kMemory,
+    kExit,
+    kExit3
   };
   static Kind kind_of(std::string_view name);
   [[nodiscard]] bool covers(int64_t step) const { return first_ <= step && step < first_ + n_; }

@@ -10,7 +10,6 @@
 #include <system_error>
 
 #include "engine/util/text.h"
-#include "kernels/common/error.h"
 
 namespace bigbigan {
 namespace {
@@ -23,27 +22,37 @@ void put(std::FILE* file, const std::string& text) {
 
 }  // namespace
 
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& e) {
+    return {e.code(), e.what()};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::kSystem, "out of memory"};
+  } catch (const std::system_error& e) {  // no thread, for one
+    return {ExitCode::kSystem, e.what()};
+  } catch (const std::exception& e) {
+    return {ExitCode::kInternal, e.what()};
+  }
+}
+
 int run_program(std::string_view name, const std::function<int()>& body) {
   for (const int signal : {SIGPIPE, SIGXFSZ}) std::signal(signal, SIG_IGN);
   int code = 0;
-  const auto report = [&](ExitCode exit_code, std::string_view what) {
-    note(fmt::format("{}: error: {}", name, what));
-    code = static_cast<int>(exit_code);
+  const auto report = [&](const Failure& failure) {
+    note(fmt::format("{}: error: {}", name, failure.what));
+    code = static_cast<int>(failure.code);
   };
   try {
     code = body();
-  } catch (const Error& e) {
-    report(e.code(), e.what());
-  } catch (const std::bad_alloc&) {
-    report(ExitCode::kSystem, "out of memory");
-  } catch (const std::system_error& e) {  // fmt::print throws it for a failed write, too
-    if (std::ferror(stdout) == 0) report(ExitCode::kSystem, e.what());
-  } catch (const std::exception& e) {
-    report(ExitCode::kInternal, e.what());
+  } catch (const std::system_error&) {  // fmt::print throws it for a failed write, too
+    if (std::ferror(stdout) == 0) report(current_failure());
+  } catch (const std::exception&) {
+    report(current_failure());
   }
   const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   if (!is_written && code == 0) {
-    report(ExitCode::kWriteFailed, "standard output could not be written");
+    report({ExitCode::kWriteFailed, "standard output could not be written"});
   }
   return code;
 }

@@ -5,7 +5,16 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/common/error.h"
+
 namespace bigbigan {
+
+// The exception that is being handled, as a program reports it.
+struct Failure {
+  ExitCode code;
+  std::string what;
+};
+Failure current_failure();
 
 // Runs `body`, which returns an exit code; an Error becomes "<name>: error: ..." on standard error
 // and its own code. Standard output is flushed and checked before 0 is returned. SIGPIPE and

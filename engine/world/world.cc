@@ -55,20 +55,14 @@ void refuse_launch(std::string_view launcher, int ranks, std::string_view found)
 int run_rank(World& world, std::string_view program, const std::function<int()>& body) {
   const Communicator& comm = world.communicator();
   if (comm.size() == 1) return body();
-  const auto end_all = [&](ExitCode code, std::string_view what) {
+  try {
+    return body();
+  } catch (const std::exception&) {
+    const auto [code, what] = current_failure();
     if (comm.rank() != 0) std::this_thread::sleep_for(kRootFirst);
     if (code == ExitCode::kPeerLost) std::this_thread::sleep_for(kCauseFirst);
     note(fmt::format("{}: error: rank {} on {}: {}", program, comm.rank(), world.host(), what));
     world.abort(code);
-  };
-  try {
-    return body();
-  } catch (const Error& e) {
-    end_all(e.code(), e.what());
-  } catch (const std::bad_alloc&) {
-    end_all(ExitCode::kSystem, "out of memory");
-  } catch (const std::exception& e) {
-    end_all(ExitCode::kInternal, e.what());
   }
   return static_cast<int>(ExitCode::kInternal);  // not reached
 }

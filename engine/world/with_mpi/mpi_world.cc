@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "engine/comm/ordered_sum.h"
@@ -208,10 +209,13 @@ void MpiWorld::abort(ExitCode code) {
   static std::atomic<bool> aborting{false};
   const int status = static_cast<int>(code);
   if (!aborting.exchange(true)) {
-    std::thread([status] {
-      std::this_thread::sleep_for(kAbortPatience);
-      _exit(status);
-    }).detach();
+    try {
+      std::thread([status] {
+        std::this_thread::sleep_for(kAbortPatience);
+        _exit(status);
+      }).detach();
+    } catch (const std::system_error&) {  // no memory for a thread: without one, then
+    }
     MPI_Abort(MPI_COMM_WORLD, status);
   }
   std::this_thread::sleep_for(2 * kAbortPatience);
