@@ -23,6 +23,8 @@
 struct ncclComm {
   std::shared_ptr<emu::World> world;
   size_t rank = 0;
+  uint64_t calls = 0;  // of collectives
+  bool is_stuck = false;
   // The last collective: its stream, and an event behind it.
   CUstream_st* stream = nullptr;
   cudaEvent_t event = nullptr;
@@ -75,6 +77,10 @@ ncclResult_t submit(ncclComm_t comm, cudaStream_t handle, const Call& call) {
   if (!on_device(call.send, call.sent_bytes(size)) ||
       !on_device(call.receive, call.received_bytes(size))) {
     return refuse(ncclInvalidArgument, call.text() + ": not in device memory");
+  }
+  if (++comm->calls == settings().nccl_stuck) {
+    comm->is_stuck = true;
+    return ncclInProgress;
   }
   std::shared_ptr<Capture> capture;
   {
@@ -183,9 +189,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
   const std::lock_guard lock(comm->world->mutex);
   *state = comm->world->status;
-  if (*state == ncclSuccess && comm->world->joined < comm->world->members.size()) {
-    *state = ncclInProgress;
-  }
+  const bool is_set_up = comm->world->joined == comm->world->members.size();
+  if (*state == ncclSuccess && (!is_set_up || comm->is_stuck)) *state = ncclInProgress;
   return ncclSuccess;
 }
 

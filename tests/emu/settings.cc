@@ -55,6 +55,7 @@ const Settings& settings() {
       .fault_wait = number("EMU_FAULT_WAIT", 0),
       .nccl_version = static_cast<int>(number("EMU_NCCL_VERSION", 0)),
       .nccl_seconds = number("EMU_NCCL_SECONDS", 20),
+      .nccl_stuck = number("EMU_NCCL_STUCK", 0),
       .engine = number("EMU_ENGINE", 1),
       .library = number("EMU_LIBRARY", 1)};
   return once;

@@ -25,6 +25,7 @@ struct Settings {
   uint64_t fault_wait = 0;                          // EMU_FAULT_WAIT
   int nccl_version = 0;                             // EMU_NCCL_VERSION: 21800; 0: as the header
   uint64_t nccl_seconds = 20;  // EMU_NCCL_SECONDS: that a rank waits for others
+  uint64_t nccl_stuck = 0;     // EMU_NCCL_STUCK: the call that stays in progress; 0: none
   uint64_t engine = 1;         // EMU_ENGINE: what heuristics answer
   uint64_t library = 1;        // EMU_LIBRARY: version of the libraries
 };

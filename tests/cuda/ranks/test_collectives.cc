@@ -211,17 +211,38 @@ TEST_CASE("GPU ranks: what cannot be summed is refused") {
   }
 }
 
-TEST_CASE("GPU ranks: a rank that brings another size is an error of the device") {
+// What the stand-in does at once, NCCL may do by not getting on: the watchdog then ends it.
+TEST_CASE("GPU ranks: one that brings something else is an error of the device") {
+  const bool recorded = GENERATE(false, true);
+  struct Row {
+    const char* expected;  // of rank 1
+    DType dtype;
+    int64_t elems;
+    bool broadcasts;
+  };
+  const Row row = GENERATE(Row{"all-reduce of 5 elements of type 7", DType::kF32, 5, false},
+                           Row{"all-reduce of 4 elements of type 2", DType::kI32, 4, false},
+                           Row{"broadcast of 4 elements of type 7", DType::kF32, 4, true});
+  INFO(row.expected << ", recorded " << recorded);
   std::string error;
   run_gpu_ranks(2, [&](GpuRank& rank) {
-    const Tensor x = tensor(rank.ctx, std::vector<float>(4 + rank.comm->rank()));
-    rank.comm->all_reduce_sum(x);
-    require(x.to_vector<float>().size() == static_cast<size_t>(x.elems()), "x");
+    const bool is_odd = rank.comm->rank() == 1;
+    const Tensor x = is_odd ? Tensor::zeros(rank.ctx, {row.elems}, row.dtype)
+                            : tensor(rank.ctx, std::vector<float>(4));
+    const auto work = [&] {
+      if (is_odd && row.broadcasts) return rank.comm->broadcast(x, 0);
+      rank.comm->all_reduce_sum(x);
+    };
+    const std::unique_ptr<Recording> recording = recorded ? rank.device->record(work) : nullptr;
+    if (recording) recording->replay();
+    if (!recording) work();
+    std::vector<std::byte> bytes(x.view().bytes());
+    x.read(bytes.data());  // waits
     rank.host.barrier();
-    if (rank.comm->rank() == 0) error = rank.comm->error();
+    if (!is_odd) error = rank.comm->error();
   });
-  CHECK_THAT(error, Catch::Contains("all-reduce of 4 elements") &&
-                        Catch::Contains("all-reduce of 5 elements"));
+  CHECK_THAT(error, Catch::Contains("all-reduce of 4 elements of type 7") &&
+                        Catch::Contains(row.expected));
 }
 
 TEST_CASE("GPU ranks: one that gives up ends the others' waiting") {
@@ -310,6 +331,22 @@ TEST_CASE("GPU ranks: one that does not come to a collective", "[.late_rank]") {
   });
   CHECK_THAT(error, Catch::Contains("rank 2 has not come within 1 s"));
   CHECK_THAT(next, Catch::Contains("rank 2 has not come within 1 s"));
+}
+
+// With EMU_NCCL_STUCK=2.
+TEST_CASE("GPU ranks: a collective that cannot be enqueued is waited for so long and no longer",
+          "[.stuck_call]") {
+  std::array<std::string, 2> errors;
+  run_thread_ranks(2, [&](Communicator& host) {
+    GpuRank rank(host, 3);
+    const Tensor x = tensor(rank.ctx, std::vector<float>(4));
+    rank.comm->all_reduce_sum(x);
+    errors[host.rank()] = error_of(ExitCode::kPeerLost, [&] { rank.comm->all_reduce_sum(x); });
+    require(rank.comm->error().empty(), "the error of one that is in progress");
+    host.barrier();
+  });
+  CHECK_THAT(errors[0], Catch::Contains("all_reduce_sum: rank 0 has waited 3.0 s for the others"));
+  CHECK_THAT(errors[1], Catch::Contains("all_reduce_sum: rank 1 has waited 3.0 s for the others"));
 }
 
 // With EMU_NCCL_VERSION=21799.

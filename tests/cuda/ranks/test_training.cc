@@ -171,3 +171,29 @@ TEST_CASE("GPU ranks: a sharded optimiser, recorded, leaves the bits of one that
     }
   }
 }
+
+// Where weights stay, every step can be compared as the first one can.
+TEST_CASE(
+    "GPU ranks: a recorded step of 2, 3 and 4 GPUs is that of one; twice, it has the same bits",
+    "[.world_sizes]") {
+  Config config = training_config();
+  config.optim.g_lr = config.optim.d_lr = config.optim.e_lr = 0;
+  const Trained alone = [&] {
+    const std::unique_ptr<Accelerator> device = open_cuda(0);
+    return train(config, *device, nullptr, 0, kBatch, kSteps, true);
+  }();
+  for (const auto& counts : {std::vector<int64_t>{2, 2}, {2, 1, 1}, {1, 1, 1, 1}}) {
+    INFO(counts.size() << " ranks");
+    const std::vector<Trained> world = train_world(config, counts, true);
+    CHECK(distance(world[0].reports[1].d, alone.reports[1].d) < 1e-5);
+    CHECK(distance(world[0].reports[1].eg, alone.reports[1].eg) < 1e-5);
+    for (const auto& [name, expected] : alone.last) {
+      INFO(name);
+      CHECK(relative_distance(world[0].last.at(name), expected) < 1e-5);
+    }
+    for (const Trained& rank : world) check_same(rank, world[0]);
+    if (counts.size() != 3) continue;
+    const std::vector<Trained> again = train_world(config, counts, true);
+    for (size_t r = 0; r < counts.size(); ++r) check_same(again[r], world[r]);
+  }
+}
