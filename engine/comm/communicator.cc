@@ -15,6 +15,7 @@ namespace {
 // What a rank brings to a collective.
 struct Staged {
   std::string_view collective;
+  DType dtype = DType::kU8;
   std::vector<std::byte> bytes;
 };
 
@@ -112,12 +113,15 @@ class ThreadCommunicator final : public Communicator {
     const auto* bytes = static_cast<const std::byte*>(values.data);
     Staged& mine = world_.staged[rank_];
     mine.collective = collective;
+    mine.dtype = values.dtype;
     mine.bytes.assign(bytes, bytes + values.bytes());
     world_.arrive_and_wait();
     for (const Staged& other : world_.staged) {
-      check(other.collective == collective && other.bytes.size() == mine.bytes.size(),
-            "communicator: rank {} is in {} of {} bytes, another in {} of {}", rank_, collective,
-            mine.bytes.size(), other.collective, other.bytes.size());
+      check(other.collective == collective && other.dtype == mine.dtype &&
+                other.bytes.size() == mine.bytes.size(),
+            "communicator: rank {} is in {} of {} bytes of {}, another in {} of {} bytes of {}",
+            rank_, collective, mine.bytes.size(), name_of(mine.dtype), other.collective,
+            other.bytes.size(), name_of(other.dtype));
     }
     read();
     world_.arrive_and_wait();

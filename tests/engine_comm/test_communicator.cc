@@ -186,6 +186,15 @@ TEST_CASE("ranks: collectives that do not match are an error, not a wait or a wi
             c.all_gather(view_of(v), view_of(received));
           }) == ExitCode::kInternal);
   }
+  SECTION("another type") {
+    CHECK(code_of([&] {
+            run_thread_ranks(2, [&](Communicator& comm) {
+              std::vector<float> floats(4);
+              std::vector<int32_t> integers(4);
+              comm.all_reduce_sum(comm.rank() == 0 ? view_of(floats) : view_of(integers));
+            });
+          }) == ExitCode::kInternal);
+  }
   SECTION("another collective") {
     CHECK(code_of([&] {
             run_thread_ranks(2, [&](Communicator& comm) {

@@ -180,7 +180,7 @@ void MpiCommunicator::broadcast(View values, int root) {
   }
 }
 
-void MpiCommunicator::barrier() { agree(Kind::kBarrier, {}); }
+void MpiCommunicator::barrier() { agree(Kind::kBarrier, {nullptr, {0}, DType::kU8}); }
 
 MpiWorld::MpiWorld() {
   int provided = 0, rank = 0, size = 0;
