@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 
@@ -49,6 +50,30 @@ TEST_CASE("batches: images by position, whatever was loaded ahead") {
     const LoadedBatch batch = loader.next(first, count, 8);
     REQUIRE(batch.pixels == expected(sampler, first, count));
     for (int64_t i = 0; i < count; ++i) REQUIRE((batch.flip[i] == 1) == sampler.flip(first + i));
+  }
+}
+
+TEST_CASE("batches: the shares of all ranks are each image of an epoch once") {
+  constexpr int64_t kImages = 10, kBatch = 12,
+                    kBatches = 5;  // six epochs, in batches that end none
+  const auto data = std::make_shared<FragileDataset>(kImages);
+  const Sampler sampler(kImages, 3);
+  for (const int64_t ranks : {1, 2, 3, 4}) {
+    const int64_t share = kBatch / ranks;
+    std::vector<BatchLoader> loaders;
+    for (int64_t r = 0; r < ranks; ++r) loaders.emplace_back(data, sampler, false);
+    std::vector<uint8_t> all;
+    for (int64_t first = 0; first < kBatches * kBatch; first += kBatch) {
+      for (int64_t r = 0; r < ranks; ++r) {
+        const LoadedBatch part = loaders[r].next(first + r * share, share, kBatch);
+        all.insert(all.end(), part.pixels.begin(), part.pixels.end());
+      }
+    }
+    REQUIRE(all.size() == kBatches * kBatch);
+    for (auto epoch = all.begin(); epoch != all.end(); epoch += kImages) {
+      std::sort(epoch, epoch + kImages);
+      for (int64_t i = 0; i < kImages; ++i) CHECK(epoch[i] == i);
+    }
   }
 }
 
