@@ -79,10 +79,7 @@ Var add_upsampled(const Context& ctx, const Var& a, const Var& b) {
   const Tensor y = Tensor::empty(ctx, a.shape(), a.dtype());
   ctx.run([&](const auto& ex) { add_upsampled(ex, a.view(), b.view(), y); });
   return record(ctx, "add_upsampled", {a, b}, y, [](Backward& back) {
-    if (back.wants(0)) {
-      const GradTarget d = back.grad(0);
-      back.ctx.run([&](const auto& ex) { scale(ex, back.d_output(), 1.0, d.view, d.accumulate); });
-    }
+    back.pass_on(0);
     if (back.wants(1)) {
       const GradTarget d = back.grad(1);
       back.ctx.run(
