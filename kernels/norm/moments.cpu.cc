@@ -76,7 +76,8 @@ int64_t batch_moments_scratch_elems(const Shape& x) {
 }
 
 void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, moments}));
+  if (ex.plan_only) return;
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape), size = 1 + 2 * channels;
   check_shape("batch_moments", "moments", moments.shape, {size});
   check(scratch.elems() >= batch_moments_scratch_elems(x.shape),
@@ -97,7 +98,8 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
 }
 
 void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({gathered, moments}));
+  if (ex.plan_only) return;
   const int64_t size = moments.shape[0];
   check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape, moments.shape);
   auto* out = moments.as<double>();
@@ -108,7 +110,8 @@ void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
 }
 
 void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({moments, statistics}));
+  if (ex.plan_only) return;
   const int64_t channels = statistics.shape[1];
   const auto* m = moments.as<double>();
   auto* out = statistics.as<double>();
