@@ -67,11 +67,12 @@ ConditionalBatchNorm::ConditionalBatchNorm(const Scope& scope, int64_t channels,
 }
 
 Var ConditionalBatchNorm::operator()(const Context& ctx, const PreparedWeights& prepared,
-                                     const Var& x, const Var& condition, bool upsample) const {
+                                     const Var& x, const Var& condition, bool upsample,
+                                     const Tensor& shift) const {
   BatchNormOptions fused = options;
   fused.upsample = upsample;
   return batch_norm(ctx, x, gain(ctx, prepared, condition), bias(ctx, prepared, condition),
-                    running_mean(ctx), running_var(ctx), fused);
+                    running_mean(ctx), running_var(ctx), fused, shift);
 }
 
 Attention::Attention(const Scope& scope, int64_t channels)

@@ -67,9 +67,9 @@ struct ConditionalBatchNorm {
   ConditionalBatchNorm() = default;
   ConditionalBatchNorm(const Scope& scope, int64_t channels, int64_t condition,
                        const BatchNormOptions& options);
-  // `upsample` also fuses the nearest 2x upsampling.
+  // `upsample` also fuses the nearest 2x upsampling; `shift` as in batch_norm.
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x,
-                 const Var& condition, bool upsample) const;
+                 const Var& condition, bool upsample, const Tensor& shift = {}) const;
 };
 
 // BigGAN's non-local block: x + gamma o(attention(theta(x), pool phi(x), pool g(x))).
