@@ -23,8 +23,19 @@ void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, 
 
 void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
            const GradTarget& d_x) {
+// A 1x1 convolution is a matrix product of pixels, and libraries of matrix products add to what is
+// there: those of convolutions do not, so that their result is written apart and read again.
+bool is_added_product(const ConvGeometry& g, ConstView bias, const GradTarget& d_x) {
+  return d_x.accumulate && !bias && g.r == 1 && g.s == 1 && g.stride == 1 && g.pad == 0;
+}
+
   const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype,
                                      {.bias = bool(bias), .accumulate = d_x.accumulate});
+  if (is_added_product(g, bias, d_x)) {
+    ctx.run(
+        [&](const auto& ex) { gemm(ex, {.a = d_y, .b = w, .c = d_x.view, .accumulate = true}); });
+    return;
+  }
   ctx.run([&](const auto& ex) {
     conv2d_dgrad(ex, g, d_y, w, bias, d_x.view, d_x.accumulate, scratch);
   });
