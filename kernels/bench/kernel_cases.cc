@@ -8,6 +8,7 @@
 #include "kernels/random/philox.h"
 #include "kernels/reduce/column_sum.h"
 #include "kernels/spatial/max_pool.h"
+#include "kernels/spatial/relu_pool.h"
 #include "kernels/spatial/resample.h"
 #include "tests/harness/op_case.h"
 
@@ -47,6 +48,28 @@ KernelCase max_pool_case(const Shape& x) {
                 s.launch([=](const auto& ex) { max_pool_forward(ex, {}, from, to, argmax); }),
                 {from, to, argmax},
                 {to}};
+          }};
+}
+
+KernelCase relu_pool_case(const Shape& x, const Shape& pooled) {
+  return {.name = named("relu_pool_forward", x), .prepare = [=](KernelSetup& s) {
+            const Tensor from = s.normal(x), y = s.fresh(x), mean = s.fresh(pooled);
+            return PreparedKernel{
+                s.launch([=](const auto& ex) { relu_pool_forward(ex, from, y, mean); }),
+                {from, y, mean},
+                {y, mean}};
+          }};
+}
+
+KernelCase relu_pool_backward_case(const Shape& x, const Shape& pooled) {
+  return {.name = named("relu_pool_backward", x), .prepare = [=](KernelSetup& s) {
+            const Tensor y = s.normal(x), d_y = s.normal(x), d_mean = s.normal(pooled);
+            const Tensor d_x = s.fresh(x);
+            return PreparedKernel{s.launch([=](const auto& ex) {
+                                    relu_pool_backward(ex, y, d_y, d_mean, d_x, false);
+                                  }),
+                                  {y, d_y, d_mean, d_x},
+                                  {d_x}};
           }};
 }
 
@@ -170,6 +193,8 @@ KernelSizes base_sizes() {
   return {.batch = 256,
           .resolution = 64,
           .channels = 192,
+  list.push_back(relu_pool_case(x, small));
+  list.push_back(relu_pool_backward_case(x, small));
           .image = 256,
           .wide = 2048,
           .queries = 4096,
