@@ -87,6 +87,22 @@ KernelCase column_sum_case(const Shape& x) {
           .length = x.elems() / x[-1]};
 }
 
+KernelCase relu_backward_sums_case(const Shape& x) {
+  return {.name = named("relu_backward_sums", x),
+          .prepare =
+              [=](KernelSetup& s) {
+                const Tensor y = s.normal(x), d_y = s.normal(x), d = s.fresh(x);
+                const Tensor sums = s.fresh({x[-1]}, s.single());
+                const Tensor scratch = s.fresh({column_sum_scratch_elems(x)}, DType::kF64);
+                return PreparedKernel{s.launch([=](const auto& ex) {
+                                        relu_backward_sums(ex, y, d_y, d, sums, false, scratch);
+                                      }),
+                                      {y, d_y, d, sums},
+                                      {d, sums}};
+              },
+          .length = x.elems() / x[-1]};
+}
+
 KernelCase normalize_case(const Shape& x) {
   return {.name = named("normalize_image", x),
           .prepare =
@@ -177,8 +193,11 @@ std::vector<KernelCase> memory_cases(const KernelSizes& z) {
                [](const auto& ex, View a, View y) { pool_sum2x2(ex, a, 0.25, y, false); }),
       map_case("box_downsample", {n, z.image, z.image, 3}, {n, z.image / 2, z.image / 2, 3},
                [](const auto& ex, View a, View y) { box_downsample(ex, a, 2, y); })};
+  list.push_back(relu_pool_case(x, small));
+  list.push_back(relu_pool_backward_case(x, small));
   list.push_back(max_pool_case({n, r, r, c / 2}));
   list.push_back(column_sum_case(x));
+  list.push_back(relu_backward_sums_case(x));
   list.push_back(normalize_case({n, z.image, z.image, 3}));
   list.push_back(random_normal_case({n, 120}));
   list.push_back(random_normal_case({n, half * half * c}));
@@ -193,8 +212,6 @@ KernelSizes base_sizes() {
   return {.batch = 256,
           .resolution = 64,
           .channels = 192,
-  list.push_back(relu_pool_case(x, small));
-  list.push_back(relu_pool_backward_case(x, small));
           .image = 256,
           .wide = 2048,
           .queries = 4096,
