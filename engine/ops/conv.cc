@@ -81,6 +81,35 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
                   const ConstView d_y = open ? ConstView(open) : b.d_output();
                   if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
                   if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
+                  if (b.wants(2) && !mask) sum_columns(b.ctx, d_y, b.grad(2));
+                });
+}
+
+Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+                const Var& addend) {
+  const ConvGeometry g = conv_geometry(x.shape(), w.shape(), 1, 0);
+  check(g.r == 1 && g.s == 1, "conv1x1_add: weight {}", w.shape());
+  check_shape("conv1x1_add", "addend", addend.shape(), g.y());
+  const bool trains = ctx.tape != nullptr || ctx.batch_statistics;
+  constexpr int64_t kAlignedChannels = 8;  // of products in bf16
+  if (!trains || g.c % kAlignedChannels != 0) {
+    return add(ctx, conv2d(ctx, x, w, bias, {}), addend);
+  }
+  const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
+  ctx.run([&](const auto& ex) {
+    gemm(ex, {.a = x.view(),
+              .b = w.view(),
+              .transpose_b = true,
+              .c = y,
+              .addend = addend.view(),
+              .bias = bias.view()});
+  });
+  return record(ctx, "conv1x1_add", {x, w, bias, addend}, y,
+                [g, in = x.value, weight = w.value](Backward& b) {
+                  const ConstView d_y = b.d_output();
+                  b.pass_on(3);
+                  if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
+                  if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
                   if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
                 });
 }

@@ -40,6 +40,11 @@ Var Conv2d::operator()(const Context& ctx, const PreparedWeights& prepared, cons
                 {.stride = stride, .pad = kernel / 2, .relu = relu});
 }
 
+Var Conv2d::added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend,
+                     const Var& x) const {
+  return conv1x1_add(ctx, x, weight(ctx, prepared), bias_var(ctx), addend);
+}
+
 BatchNorm::BatchNorm(const Scope& scope, int64_t channels, const BatchNormOptions& options)
     : gain(scope.param("weight", {channels}, Init::kOnes)),
       bias(scope.param("bias", {channels}, Init::kZeros)),
