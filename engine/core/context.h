@@ -33,11 +33,17 @@ struct Context {
   // Leaves every launch out: what is left are the requests for memory, in their order. The
   // allocator's memory is a PlanMemory.
   bool plan_only = false;
+  // With plan_only: told of every launcher that is left out. May be null.
+  KernelObserver* planned = nullptr;
 
   // Calls launch(exec) with the exec of this context: CpuExec or CudaExec.
   template <class Launch>
   void run(const Launch& launch) const {
-    if (!plan_only) std::visit(launch, exec);
+    if (!plan_only) {
+      std::visit(launch, exec);
+    } else if (planned != nullptr) {
+      launch(CpuExec{.observer = planned, .plan_only = true});
+    }
   }
   // What question(exec) says; nothing is launched.
   template <class Question>

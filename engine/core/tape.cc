@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/elementwise/unary.h"
+
 namespace bigbigan {
 
 int Tape::add_slot(const Shape& shape, DType gradient_dtype) {
@@ -130,12 +132,32 @@ GradTarget Backward::grad(int i) const {
   check(wants(i), "{}: input {} wants no gradient", node_.op, i);
   Tape::Slot& slot = tape_.slots_[node_.inputs[i]];
   const bool accumulate = slot.written;
+  const auto fresh = [&] {
+    return Tensor::empty(ctx, slot.shape, slot.dtype, MemoryTag::kGradients);
+  };
   if (!slot.grad) {
-    slot.grad = slot.external ? Tensor::borrow(slot.external)
-                              : Tensor::empty(ctx, slot.shape, slot.dtype, MemoryTag::kGradients);
+    slot.grad = slot.external ? Tensor::borrow(slot.external) : fresh();
+  } else if (!slot.external && !slot.grad.is_sole_owner()) {
+    const Tensor own = fresh();
+    ctx.run([&](const auto& ex) { scale(ex, slot.grad, 1.0, own, false); });
+    slot.grad = own;
   }
   slot.written = true;
   return {slot.grad.view(), accumulate};
+}
+
+void Backward::pass_on(int i) const {
+  if (!wants(i)) return;
+  Tape::Slot& slot = tape_.slots_[node_.inputs[i]];
+  const Tensor& passed = tape_.slots_[node_.outputs[0]].grad;
+  if (!slot.written && !slot.external && slot.dtype == passed.dtype()) {
+    slot.grad = passed.reshape(slot.shape);
+    slot.written = true;
+    return;
+  }
+  const ConstView d_y = d_output();
+  const GradTarget d = grad(i);
+  ctx.run([&](const auto& ex) { scale(ex, d_y, 1.0, d.view, d.accumulate); });
 }
 
 Var record(const Context& ctx, std::string_view op, std::initializer_list<Var> inputs,

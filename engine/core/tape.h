@@ -13,6 +13,11 @@
 // adds buffers up itself: it asks `wants(i)`, then `grad(i)`, and gets a buffer together with the
 // order to overwrite it or to accumulate into it. Inputs are addressed by index, never by the order
 // of calls.
+//
+// Note [Passing on]: the gradient of a sum is that of each term. `pass_on(i)` lets the input share
+// the output's buffer instead of copying it: a copy of a large activation takes as long as the sum
+// itself. No one writes to a buffer that others share: who comes to accumulate first takes a copy
+// of its own. Most often there is none to take, for by then the others have been read and let go.
 #pragma once
 
 #include <functional>
@@ -139,6 +144,9 @@ class Backward {
   [[nodiscard]] bool wants(int i) const { return node_.inputs[i] != Var::kConstant; }
   // The buffer for input `i`'s gradient. Ask once per wanted input, and then write all of it.
   [[nodiscard]] GradTarget grad(int i) const;
+  // Output 0's gradient is input `i`'s, or a term of it; nothing where input `i` wants none. Their
+  // shapes have as many elements. Note [Passing on].
+  void pass_on(int i) const;
 
  private:
   friend class Tape;

@@ -28,6 +28,8 @@ class Tensor {
   [[nodiscard]] const Shape& shape() const { return shape_; }
   [[nodiscard]] DType dtype() const { return dtype_; }
   [[nodiscard]] int64_t elems() const { return shape_.elems(); }
+  // Whether no other tensor shares the memory; false for borrowed memory.
+  [[nodiscard]] bool is_sole_owner() const { return storage_.use_count() == 1; }
   [[nodiscard]] View view() const { return {data_, shape_, dtype_}; }
   operator View() const { return view(); }       // NOLINT: a tensor is usable where a view is
   operator ConstView() const { return view(); }  // NOLINT

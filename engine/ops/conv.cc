@@ -4,6 +4,8 @@
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/fold_weight.h"
 #include "kernels/elementwise/unary.h"
+#include "kernels/linear/gemm.h"
+#include "kernels/reduce/column_sum.h"
 
 namespace bigbigan {
 namespace {
@@ -21,8 +23,19 @@ void fprop(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView w, 
   ctx.run([&](const auto& ex) { conv2d_fprop(ex, g, x, w, bias, relu, y, scratch); });
 }
 
+// A 1x1 convolution is a matrix product of pixels, and libraries of matrix products add to what is
+// there: those of convolutions do not, so that their result is written apart and read again.
+bool is_added_product(const ConvGeometry& g, ConstView bias, const GradTarget& d_x) {
+  return d_x.accumulate && !bias && g.r == 1 && g.s == 1 && g.stride == 1 && g.pad == 0;
+}
+
 void dgrad(const Context& ctx, const ConvGeometry& g, ConstView d_y, ConstView w, ConstView bias,
            const GradTarget& d_x) {
+  if (is_added_product(g, bias, d_x)) {
+    ctx.run(
+        [&](const auto& ex) { gemm(ex, {.a = d_y, .b = w, .c = d_x.view, .accumulate = true}); });
+    return;
+  }
   const Tensor scratch = scratch_for(ctx, ConvPass::kDgrad, g, d_y.dtype,
                                      {.bias = bool(bias), .accumulate = d_x.accumulate});
   ctx.run([&](const auto& ex) {
@@ -37,10 +50,20 @@ void wgrad(const Context& ctx, const ConvGeometry& g, ConstView x, ConstView d_y
   ctx.run([&](const auto& ex) { conv2d_wgrad(ex, g, x, d_y, d_w.view, d_w.accumulate, scratch); });
 }
 
-// d_y where the output of the fused ReLU is positive.
-Tensor masked(const Context& ctx, const Tensor& y, ConstView d_y) {
-  const Tensor d = Tensor::empty(ctx, y.shape(), y.dtype(), MemoryTag::kGradients);
-  ctx.run([&](const auto& ex) { relu_backward(ex, y, d_y, d, false); });
+// d_y where the output of the fused ReLU is positive; and its column sums, the gradient of input 2,
+// the bias, where that is wanted.
+Tensor masked(const Backward& b, const Tensor& y) {
+  const Tensor d = Tensor::empty(b.ctx, y.shape(), y.dtype(), MemoryTag::kGradients);
+  if (!b.wants(2)) {
+    b.ctx.run([&](const auto& ex) { relu_backward(ex, y, b.d_output(), d, false); });
+    return d;
+  }
+  const GradTarget sums = b.grad(2);
+  const Tensor scratch = Tensor::empty(b.ctx, {column_sum_scratch_elems(y.shape())}, DType::kF64,
+                                       MemoryTag::kWorkspace);
+  b.ctx.run([&](const auto& ex) {
+    relu_backward_sums(ex, y, b.d_output(), d, sums.view, sums.accumulate, scratch);
+  });
   return d;
 }
 
@@ -54,8 +77,37 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
   const Tensor mask = options.relu ? y : Tensor();
   return record(ctx, "conv2d", {x, w, bias}, y,
                 [g, mask, in = x.value, weight = w.value](Backward& b) {
-                  const Tensor open = mask ? masked(b.ctx, mask, b.d_output()) : Tensor();
+                  const Tensor open = mask ? masked(b, mask) : Tensor();
                   const ConstView d_y = open ? ConstView(open) : b.d_output();
+                  if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
+                  if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
+                  if (b.wants(2) && !mask) sum_columns(b.ctx, d_y, b.grad(2));
+                });
+}
+
+Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
+                const Var& addend) {
+  const ConvGeometry g = conv_geometry(x.shape(), w.shape(), 1, 0);
+  check(g.r == 1 && g.s == 1, "conv1x1_add: weight {}", w.shape());
+  check_shape("conv1x1_add", "addend", addend.shape(), g.y());
+  const bool trains = ctx.tape != nullptr || ctx.batch_statistics;
+  constexpr int64_t kAlignedChannels = 8;  // of products in bf16
+  if (!trains || g.c % kAlignedChannels != 0) {
+    return add(ctx, conv2d(ctx, x, w, bias, {}), addend);
+  }
+  const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
+  ctx.run([&](const auto& ex) {
+    gemm(ex, {.a = x.view(),
+              .b = w.view(),
+              .transpose_b = true,
+              .c = y,
+              .addend = addend.view(),
+              .bias = bias.view()});
+  });
+  return record(ctx, "conv1x1_add", {x, w, bias, addend}, y,
+                [g, in = x.value, weight = w.value](Backward& b) {
+                  const ConstView d_y = b.d_output();
+                  b.pass_on(3);
                   if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
                   if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
                   if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));

@@ -16,6 +16,12 @@ struct ConvOptions {
 Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
            const ConvOptions& options);
 
+// addend (N, H, W, K) + conv2d of x (N, H, W, C) with w (K, 1, 1, C) and bias: how a residual block
+// ends. One matrix product of pixels while a network trains; elsewhere, and where C is no multiple
+// of 8, a convolution and a sum, whose bits for an image do not depend on the batch (Note [Rows
+// alone]).
+Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias, const Var& addend);
+
 // Transposed convolution, the data gradient of a strided convolution used forwards:
 // x (N, H, W, C), w (C, R, S, K) -> y (N, (H-1) stride - 2 pad + R, ..., K); bias (K) or an empty
 // Var.

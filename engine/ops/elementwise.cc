@@ -8,11 +8,13 @@
 namespace bigbigan {
 namespace {
 
-// Writes `factor` times a gradient to an input's buffer.
-void pass(const Backward& b, int input, ConstView d_y, double factor = 1.0) {
-  if (!b.wants(input)) return;
-  const GradTarget target = b.grad(input);
-  b.ctx.run([&](const auto& ex) { scale(ex, d_y, factor, target.view, target.accumulate); });
+// Rows [begin, end) of a View or ConstView.
+template <class V>
+V rows_of(const V& view, int64_t begin, int64_t end) {
+  using Byte = std::conditional_t<std::is_same_v<V, View>, std::byte, const std::byte>;
+  const int64_t bytes = view.shape[0] > 0 ? view.bytes() / view.shape[0] : 0;
+  return {static_cast<Byte*>(view.data) + begin * bytes, view.shape.with_dim0(end - begin),
+          view.dtype};
 }
 
 }  // namespace
@@ -49,15 +51,18 @@ Var add(const Context& ctx, const Var& a, const Var& b) {
   const Tensor y = Tensor::empty(ctx, a.shape(), a.dtype());
   ctx.run([&](const auto& ex) { add(ex, a.view(), b.view(), y); });
   return record(ctx, "add", {a, b}, y, [](Backward& back) {
-    pass(back, 0, back.d_output());
-    pass(back, 1, back.d_output());
+    back.pass_on(0);
+    back.pass_on(1);
   });
 }
 
 Var scale(const Context& ctx, const Var& x, double factor) {
   const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
   ctx.run([&](const auto& ex) { scale(ex, x.view(), factor, y, false); });
-  return record(ctx, "scale", {x}, y, [factor](Backward& b) { pass(b, 0, b.d_output(), factor); });
+  return record(ctx, "scale", {x}, y, [factor](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run([&](const auto& ex) { scale(ex, b.d_output(), factor, d.view, d.accumulate); });
+  });
 }
 
 Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y) {
@@ -65,7 +70,7 @@ Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y)
   ctx.run([&](const auto& ex) { add_scaled_forward(ex, x.view(), gamma.view(), y.view(), out); });
   return record(
       ctx, "add_scaled", {x, gamma, y}, out, [factor = gamma.value, term = y.value](Backward& b) {
-        pass(b, 0, b.d_output());
+        b.pass_on(0);
         if (b.wants(1)) {
           const GradTarget d = b.grad(1);
           const Tensor scratch = Tensor::empty(b.ctx, {add_scaled_scratch_elems(term.shape())},
@@ -87,7 +92,7 @@ Var add_bias(const Context& ctx, const Var& x, const Var& bias) {
   const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
   ctx.run([&](const auto& ex) { add_bias(ex, x.view(), bias.view(), y); });
   return record(ctx, "add_bias", {x, bias}, y, [](Backward& b) {
-    pass(b, 0, b.d_output());
+    b.pass_on(0);
     if (b.wants(1)) sum_columns(b.ctx, b.d_output(), b.grad(1));
   });
 }
@@ -137,8 +142,7 @@ Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end)
 }
 
 Var reshape(const Context& ctx, const Var& x, const Shape& shape) {
-  return record(ctx, "reshape", {x}, x.value.reshape(shape),
-                [](Backward& b) { pass(b, 0, b.d_output()); });
+  return record(ctx, "reshape", {x}, x.value.reshape(shape), [](Backward& b) { b.pass_on(0); });
 }
 
 }  // namespace bigbigan

@@ -94,10 +94,7 @@ Var residual_layers(const Context& ctx, const Var& x, const Var& w_1, const Var&
       ctx, "residual_layers", {x, w_1, bias_1, w_2, bias_2, skip}, y,
       [in = x.value, weight_1 = w_1.value, weight_2 = w_2.value, hidden, positive](Backward& b) {
         const ConstView d_y = b.d_output();
-        if (b.wants(5)) {
-          const GradTarget d = b.grad(5);
-          b.ctx.run([&](const auto& ex) { scale(ex, d_y, 1.0, d.view, d.accumulate); });
-        }
+        b.pass_on(5);
         weight_gradients(b, 3, 4, d_y, hidden);
         if (!b.wants(0) && !b.wants(1) && !b.wants(2)) return;
         const Tensor d_hidden = Tensor::empty(b.ctx, hidden.shape(), hidden.dtype());

@@ -100,7 +100,7 @@ void spectral_backward(Backward& b, std::span<const NormalizedWeight> weights) {
 
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
                const Tensor& running_mean, const Tensor& running_var,
-               const BatchNormOptions& options) {
+               const BatchNormOptions& options, const Tensor& shift) {
   const int64_t c = x.shape()[-1];
   Saved saved{.x = x.value,
               .statistics = doubles(ctx, {2, c}),
@@ -112,12 +112,13 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
     ctx.run([&](const auto& ex) {
       statistics_of_moments(ex, saved.moments, options.eps, saved.statistics);
       if (ctx.update_statistics) {
-        update_running_statistics(ex, saved.moments, options.momentum, running_mean, running_var);
+        update_running_statistics(ex, saved.moments, shift, options.momentum, running_mean,
+                                  running_var);
       }
     });
   } else {
     ctx.run([&](const auto& ex) {
-      statistics_of_stored(ex, running_mean, running_var, options.eps, saved.statistics);
+      statistics_of_stored(ex, running_mean, running_var, shift, options.eps, saved.statistics);
     });
   }
   const Shape& s = x.shape();

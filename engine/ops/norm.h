@@ -20,6 +20,8 @@ struct BatchNormOptions {
 // (N, C).
 //
 // gain and bias: (C) affine, (N, C) conditional, or empty Vars (1 and 0).
+// shift (C), in master_dtype(ctx.dtype), or empty: x stands for x + shift, a constant that somebody
+// has left out. Batch statistics take it out again, so that only the stored mean knows of it.
 // running_mean, running_var: buffers (C), in master_dtype(ctx.dtype); read unless
 // ctx.batch_statistics, updated when ctx.batch_statistics && ctx.update_statistics. Batch mean and
 // biased variance are taken over the batch of ALL ranks of ctx.comm, each rank counting its own
@@ -27,7 +29,7 @@ struct BatchNormOptions {
 // uses the global count.
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
                const Tensor& running_mean, const Tensor& running_var,
-               const BatchNormOptions& options);
+               const BatchNormOptions& options, const Tensor& shift = {});
 
 // w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as
 // the matrix (K, rest). u (K) per weight, updated in place when ctx.power_iteration:

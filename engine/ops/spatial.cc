@@ -1,8 +1,11 @@
 #include "engine/ops/spatial.h"
 
+#include <array>
+
 #include "kernels/elementwise/unary.h"
 #include "kernels/spatial/global_pool.h"
 #include "kernels/spatial/max_pool.h"
+#include "kernels/spatial/relu_pool.h"
 #include "kernels/spatial/resample.h"
 
 namespace bigbigan {
@@ -79,16 +82,28 @@ Var add_upsampled(const Context& ctx, const Var& a, const Var& b) {
   const Tensor y = Tensor::empty(ctx, a.shape(), a.dtype());
   ctx.run([&](const auto& ex) { add_upsampled(ex, a.view(), b.view(), y); });
   return record(ctx, "add_upsampled", {a, b}, y, [](Backward& back) {
-    if (back.wants(0)) {
-      const GradTarget d = back.grad(0);
-      back.ctx.run([&](const auto& ex) { scale(ex, back.d_output(), 1.0, d.view, d.accumulate); });
-    }
+    back.pass_on(0);
     if (back.wants(1)) {
       const GradTarget d = back.grad(1);
       back.ctx.run(
           [&](const auto& ex) { pool_sum2x2(ex, back.d_output(), 1.0, d.view, d.accumulate); });
     }
   });
+}
+
+std::pair<Var, Var> relu_avg_pool2x2(const Context& ctx, const Var& x) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  const Tensor pooled = Tensor::empty(ctx, halved("relu_avg_pool2x2", x.shape()), x.dtype());
+  ctx.run([&](const auto& ex) { relu_pool_forward(ex, x.view(), y, pooled); });
+  if (ctx.tape == nullptr) return {y, pooled};
+  const std::vector<Var> vars =
+      ctx.tape->record("relu_avg_pool2x2", {&x, 1}, std::array{y, pooled}, [y](Backward& b) {
+        const GradTarget d = b.grad(0);
+        b.ctx.run([&](const auto& ex) {
+          relu_pool_backward(ex, y, b.d_output(0), b.d_output(1), d.view, d.accumulate);
+        });
+      });
+  return {vars[0], vars[1]};
 }
 
 Tensor box_downsample(const Context& ctx, const Tensor& x, int64_t factor) {

@@ -1,6 +1,8 @@
 // Resampling and pooling of NHWC images.
 #pragma once
 
+#include <utility>
+
 #include "engine/core/tape.h"
 
 namespace bigbigan {
@@ -19,6 +21,8 @@ Var global_sum_pool(const Context& ctx, const Var& x);
 Var global_avg_pool(const Context& ctx, const Var& x);
 // a (N, H, W, C) + nearest 2x upsampling of b (N, H/2, W/2, C), fused
 Var add_upsampled(const Context& ctx, const Var& a, const Var& b);
+// relu(x) and avg_pool2x2(x), fused. Who differentiates one uses both.
+std::pair<Var, Var> relu_avg_pool2x2(const Context& ctx, const Var& x);
 // Mean over factor x factor boxes: E's input at D's resolution. Not differentiable.
 Tensor box_downsample(const Context& ctx, const Tensor& x, int64_t factor);
 

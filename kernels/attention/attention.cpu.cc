@@ -26,6 +26,11 @@ Sizes sizes_of(const Shape& query, const Shape& key, const Shape& value) {
   return s;
 }
 
+// Of the scores and of the weighted sums.
+double flops_of(const Sizes& s) {
+  return 2.0 * static_cast<double>(s.n * s.queries * s.keys * (s.depth + s.width));
+}
+
 template <class T>
 T dot(const T* a, const T* b, int64_t n) {
   T sum = 0;
@@ -101,12 +106,13 @@ void backward_sample(const AttentionBackwardArgs& a, const Sizes& s, int64_t n) 
 
 void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstView value, View y,
                        View log_sum) {
-  if (query.dtype == DType::kBF16) {
+  if (query.dtype == DType::kBF16 && !ex.plan_only) {
     return attention_forward(ex, Widened(query), Widened(key), Widened(value),
                              WidenedResult(y, false), log_sum);
   }
-  const Observed observed(ex);
   const Sizes s = sizes_of(query.shape, key.shape, value.shape);
+  const Observed observed(ex, moved({query, key, value, y, log_sum}, flops_of(s)));
+  if (ex.plan_only) return;
   check_shape("attention", "y", y.shape, {s.n, s.queries, s.width});
   check_shape("attention", "log_sum", log_sum.shape, {s.n, s.queries});
   constexpr int64_t kQueriesPerChunk = 32;
@@ -123,7 +129,7 @@ void attention_forward(const CpuExec& ex, ConstView query, ConstView key, ConstV
 }
 
 void attention_backward(const CpuExec& ex, const AttentionBackwardArgs& a) {
-  if (a.query.dtype == DType::kBF16) {
+  if (a.query.dtype == DType::kBF16 && !ex.plan_only) {
     const Widened query(a.query), key(a.key), value(a.value), y(a.y), d_y(a.d_y);
     const WidenedResult d_query(a.d_query, a.accumulate_query), d_key(a.d_key, a.accumulate_key),
         d_value(a.d_value, a.accumulate_value);
@@ -138,8 +144,12 @@ void attention_backward(const CpuExec& ex, const AttentionBackwardArgs& a) {
     wide.d_value = d_value;
     return attention_backward(ex, wide);
   }
-  const Observed observed(ex);
   const Sizes s = sizes_of(a.query.shape, a.key.shape, a.value.shape);
+  // The scores are formed again, and each product has two gradients.
+  const Observed observed(
+      ex, moved({a.query, a.key, a.value, a.y, a.log_sum, a.d_y, a.d_query, a.d_key, a.d_value},
+                2.5 * flops_of(s)));
+  if (ex.plan_only) return;
   check_shape("attention", "d_y", a.d_y.shape, {s.n, s.queries, s.width});
   dispatch_real("attention", a.query.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(s.n, [&](int64_t n) { backward_sample<T>(a, s, n); });

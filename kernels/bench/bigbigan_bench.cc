@@ -13,6 +13,7 @@
 #include "kernels/bench/kernel_benchmarks.h"
 #include "kernels/bench/op_benchmarks.h"
 #include "kernels/bench/step_benchmark.h"
+#include "kernels/bench/step_ledger.h"
 #include "train/device_of_rank.h"
 
 namespace bigbigan {
@@ -25,7 +26,8 @@ struct Arguments {
   int threads = 0, rounds = 15;
   double seconds = 0;
   std::string device = "auto", sizes, step_preset, dtype = "f32";
-  bool json = false, ranks = false;
+  bool json = false, ranks = false, predict = false;
+  DeviceRates rates;
   std::vector<std::string> overrides;
   CollectiveOptions collective;
 };
@@ -51,6 +53,10 @@ ExitCode bench_step(const Arguments& args, Communicator* comm, Device& device) {
   const auto fields = config_fields(config);
   apply_toml(fields, preset_text(args.step_preset), "preset " + args.step_preset);
   for (const std::string& override_text : args.overrides) apply_override(fields, override_text);
+  if (args.predict && device.accelerator() == nullptr) {
+    fmt::print("{}", describe(config, plan_step(config), args.rates, nullptr));
+    return ExitCode::kOk;
+  }
   const std::string name = device.properties().name;
   std::string report;
   StepTimes times;
@@ -61,6 +67,9 @@ ExitCode bench_step(const Arguments& args, Communicator* comm, Device& device) {
     const std::vector<StepRound> rounds = time_steps(config, device, args.rounds, comm);
     times = times_of(rounds);
     report = describe(config, rounds, device.cpu().parallel->threads());
+  }
+  if (args.predict) {
+    report += "\n" + describe(config, plan_step(config), args.rates, &times.profile);
   }
   const int ranks = comm == nullptr ? 1 : comm->size();
   if (ranks > 1) report = fmt::format("{} ranks; of one of them:\n", ranks) + report;
@@ -194,6 +203,18 @@ void add_options(CLI::App& app, Arguments& args) {
   app.add_option("--rounds", args.rounds, "with --step: steps to take the median of")
       ->check(CLI::Range(1, 100000));
   app.add_flag("--json", args.json, "with --step or a collective: print one JSON object");
+  app.add_flag(
+      "--predict", args.predict,
+      "with --step: what the step moves and computes, and how long that takes at the given "
+      "rates; on a GPU beside what it takes, on the CPU without running it");
+  for (const auto& [option, rate, help] :
+       {std::tuple{"--copy-rate", &args.rates.copy_tb_per_s, "of a copy, TB/s read and written"},
+        std::tuple{"--matmul-rate", &args.rates.matmul_tflop_per_s, "of matrix products, TFLOP/s"},
+        std::tuple{"--launch-time", &args.rates.launch_us, "of the smallest kernel, us"}}) {
+    app.add_option(option, *rate, fmt::format("with --predict: {}", help))
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+  }
   app.add_flag("--ranks", args.ranks,
                "with --step: with all that ranks say to each other, among those that mpirun has "
                "started, or for one");
@@ -213,6 +234,8 @@ int run(int argc, char** argv) {
       "  bigbigan-bench --device cuda --benchmark_filter='^batch_norm_apply/' "
       "--benchmark_repetitions=5\n"
       "  bigbigan-bench --step fmnist-32-tiny train.batch=64\n"
+      "  bigbigan-bench --step base --predict train.precision=bf16 train.batch=256 "
+      "train.d_steps=1\n"
       "  mpirun -n 4 bigbigan-bench all_reduce -b 8 -e 128M\n\n"
       "All flags of Google Benchmark work, e.g. --benchmark_format=json --benchmark_list_tests.",
       kName);
@@ -245,6 +268,9 @@ int run(int argc, char** argv) {
   if (args.json && !of_step) {
     fail(ExitCode::kUsage,
          "--json needs --step or a collective; operations have --benchmark_format=json");
+  }
+  if (args.predict && (!of_step || args.json || args.ranks)) {
+    fail(ExitCode::kUsage, "--predict needs --step, and goes with neither --json nor --ranks");
   }
   if (args.ranks && !of_step) fail(ExitCode::kUsage, "--ranks needs --step");
   if (args.ranks) {

@@ -8,6 +8,7 @@
 #include "kernels/random/philox.h"
 #include "kernels/reduce/column_sum.h"
 #include "kernels/spatial/max_pool.h"
+#include "kernels/spatial/relu_pool.h"
 #include "kernels/spatial/resample.h"
 #include "tests/harness/op_case.h"
 
@@ -50,6 +51,28 @@ KernelCase max_pool_case(const Shape& x) {
           }};
 }
 
+KernelCase relu_pool_case(const Shape& x, const Shape& pooled) {
+  return {.name = named("relu_pool_forward", x), .prepare = [=](KernelSetup& s) {
+            const Tensor from = s.normal(x), y = s.fresh(x), mean = s.fresh(pooled);
+            return PreparedKernel{
+                s.launch([=](const auto& ex) { relu_pool_forward(ex, from, y, mean); }),
+                {from, y, mean},
+                {y, mean}};
+          }};
+}
+
+KernelCase relu_pool_backward_case(const Shape& x, const Shape& pooled) {
+  return {.name = named("relu_pool_backward", x), .prepare = [=](KernelSetup& s) {
+            const Tensor y = s.normal(x), d_y = s.normal(x), d_mean = s.normal(pooled);
+            const Tensor d_x = s.fresh(x);
+            return PreparedKernel{s.launch([=](const auto& ex) {
+                                    relu_pool_backward(ex, y, d_y, d_mean, d_x, false);
+                                  }),
+                                  {y, d_y, d_mean, d_x},
+                                  {d_x}};
+          }};
+}
+
 KernelCase column_sum_case(const Shape& x) {
   return {.name = named("column_sum", x),
           .prepare =
@@ -60,6 +83,22 @@ KernelCase column_sum_case(const Shape& x) {
                     s.launch([=](const auto& ex) { column_sum(ex, from, to, false, scratch); }),
                     {from, to},
                     {to}};
+              },
+          .length = x.elems() / x[-1]};
+}
+
+KernelCase relu_backward_sums_case(const Shape& x) {
+  return {.name = named("relu_backward_sums", x),
+          .prepare =
+              [=](KernelSetup& s) {
+                const Tensor y = s.normal(x), d_y = s.normal(x), d = s.fresh(x);
+                const Tensor sums = s.fresh({x[-1]}, s.single());
+                const Tensor scratch = s.fresh({column_sum_scratch_elems(x)}, DType::kF64);
+                return PreparedKernel{s.launch([=](const auto& ex) {
+                                        relu_backward_sums(ex, y, d_y, d, sums, false, scratch);
+                                      }),
+                                      {y, d_y, d, sums},
+                                      {d, sums}};
               },
           .length = x.elems() / x[-1]};
 }
@@ -154,8 +193,11 @@ std::vector<KernelCase> memory_cases(const KernelSizes& z) {
                [](const auto& ex, View a, View y) { pool_sum2x2(ex, a, 0.25, y, false); }),
       map_case("box_downsample", {n, z.image, z.image, 3}, {n, z.image / 2, z.image / 2, 3},
                [](const auto& ex, View a, View y) { box_downsample(ex, a, 2, y); })};
+  list.push_back(relu_pool_case(x, small));
+  list.push_back(relu_pool_backward_case(x, small));
   list.push_back(max_pool_case({n, r, r, c / 2}));
   list.push_back(column_sum_case(x));
+  list.push_back(relu_backward_sums_case(x));
   list.push_back(normalize_case({n, z.image, z.image, 3}));
   list.push_back(random_normal_case({n, 120}));
   list.push_back(random_normal_case({n, half * half * c}));

@@ -10,8 +10,10 @@ double KernelProfile::seconds() const {
   return sum;
 }
 
-void Profiler::begin(std::string_view launcher, std::span<const int64_t> sizes) {
-  if (!sizes.empty()) calls_.push_back({std::string(launcher), {sizes.begin(), sizes.end()}});
+void Profiler::begin(std::string_view launcher, const LaunchWork& work) {
+  if (!work.sizes.empty()) {
+    calls_.push_back({std::string(launcher), {work.sizes.begin(), work.sizes.end()}});
+  }
   spans_.push_back({.launcher = std::string(launcher), .outer = open_});
   open_ = static_cast<int>(spans_.size()) - 1;
   spans_[open_].from = timeline_.mark();

@@ -35,7 +35,7 @@ class Profiler final : public KernelObserver {
  public:
   explicit Profiler(Timeline& timeline) : timeline_(timeline) {}
 
-  void begin(std::string_view launcher, std::span<const int64_t> sizes) override;
+  void begin(std::string_view launcher, const LaunchWork& work) override;
   void end() override;
 
   // The profile since the last call. Waits for the launches; forgets the timeline's marks.

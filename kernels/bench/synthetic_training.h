@@ -25,8 +25,8 @@ class SyntheticTraining {
   // Passes calls on to the observer of the moment.
   struct Switch final : KernelObserver {
     KernelObserver* target = nullptr;
-    void begin(std::string_view launcher, std::span<const int64_t> sizes) override {
-      if (target != nullptr) target->begin(launcher, sizes);
+    void begin(std::string_view launcher, const LaunchWork& work) override {
+      if (target != nullptr) target->begin(launcher, work);
     }
     void end() override {
       if (target != nullptr) target->end();

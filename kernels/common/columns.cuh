@@ -7,27 +7,25 @@
 
 namespace bigbigan {
 
-// Threads of a block that calls column_sums; also the most units of columns it takes. A size that
-// most channel counts divide or fill, so that few threads idle.
+// Threads of a block that calls sum_columns_of; also the most units of columns it takes. A size
+// that most channel counts divide or fill, so that few threads idle.
 inline constexpr int kColumnThreads = 256;
 
-// Sums `rows` rows of `units` units of N columns, `stride` elements apart, in a fixed order. The
-// threads 0 ... units-1 get the sums of their unit. A block of kColumnThreads calls it, all of it,
-// once in a kernel.
-template <int N, class T>
-__device__ inline void column_sums(const T* __restrict__ x, int64_t rows, int64_t stride, int units,
-                                   float (&sums)[N]) {
+// Sums `rows` rows of `units` units of N columns in a fixed order; read(row, unit, v) reads one
+// unit, and each is read once. The threads 0 ... units-1 get the sums of their unit. A block of
+// kColumnThreads calls it, all of it, once in a kernel.
+template <int N, class Read>
+__device__ inline void sum_columns_of(int64_t rows, int units, float (&sums)[N], const Read& read) {
   GPU_SHARED(float, partial, [N][kColumnThreads]);
   const int thread = static_cast<int>(threadIdx.x);
   // Few columns: neighbouring threads go on in the next rows, which follow in memory.
   const int lanes = kColumnThreads / units, lane = thread / units;
   for (float& sum : sums) sum = 0;
   if (lane < lanes) {
-    const T* from = x + (thread - lane * units) * N;
 #pragma unroll 4
     for (int64_t row = lane; row < rows; row += lanes) {
       float v[N];
-      load(from + row * stride, v);
+      read(row, thread - lane * units, v);
 #pragma unroll
       for (int k = 0; k < N; ++k) sums[k] += v[k];
     }
@@ -45,6 +43,15 @@ __device__ inline void column_sums(const T* __restrict__ x, int64_t rows, int64_
   }
 #pragma unroll
   for (int k = 0; k < N; ++k) sums[k] = partial[k][thread];
+}
+
+// The same of rows in memory, `stride` elements apart.
+template <int N, class T>
+__device__ inline void column_sums(const T* __restrict__ x, int64_t rows, int64_t stride, int units,
+                                   float (&sums)[N]) {
+  sum_columns_of(rows, units, sums, [&](int64_t row, int unit, float(&v)[N]) {
+    load(x + row * stride + unit * N, v);
+  });
 }
 
 }  // namespace bigbigan

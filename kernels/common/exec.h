@@ -11,6 +11,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "kernels/common/view.h"
+
 namespace bigbigan {
 
 // Runs body(self, chunk) for every chunk in [0, n), in any order, on any thread, and returns when
@@ -23,13 +25,31 @@ class ParallelRunner {
   [[nodiscard]] virtual int threads() const = 0;
 };
 
-// Told of every launcher that runs: for profiles, and to run the expensive ones again by
-// themselves. Calls nest when a launcher uses another.
+// What a launcher does at least. CUDA launchers tell their sizes alone: they have the same names as
+// those of the CPU, and do the same.
+struct LaunchWork {
+  int64_t bytes = 0;  // of its operands, once each way
+  double flops = 0;   // of matrix products; multiply-adds count two
+  // What a benchmark needs to run the launcher again; empty for most. Dies with the call.
+  std::span<const int64_t> sizes = {};
+};
+
+// One that is read and written stands among the operands twice; empty ones count nothing.
+inline LaunchWork moved(std::span<const ConstView> operands, double flops = 0) {
+  LaunchWork work{.flops = flops};
+  for (const ConstView& operand : operands) work.bytes += operand ? operand.bytes() : 0;
+  return work;
+}
+inline LaunchWork moved(std::initializer_list<ConstView> operands, double flops = 0) {
+  return moved(std::span(operands.begin(), operands.size()), flops);
+}
+
+// Told of every launcher that runs: for profiles, for predictions, and to run the expensive ones
+// again by themselves. Calls nest when a launcher uses another.
 class KernelObserver {
  public:
   virtual ~KernelObserver() = default;
-  // `sizes`: what a benchmark needs to run the launcher again; empty for most. Dies with the call.
-  virtual void begin(std::string_view launcher, std::span<const int64_t> sizes) = 0;
+  virtual void begin(std::string_view launcher, const LaunchWork& work) = 0;
   virtual void end() = 0;
 };
 
@@ -41,6 +61,9 @@ class KernelObserver {
 struct CpuExec {
   ParallelRunner* parallel = nullptr;
   KernelObserver* observer = nullptr;
+  // Launchers of the training step tell the observer what they would do and return: nothing is at
+  // their operands' addresses.
+  bool plan_only = false;
 
   // body(chunk) for chunk in [0, n), in parallel.
   template <class Body>
@@ -88,11 +111,17 @@ struct CudaExec {
 class Observed {
  public:
   template <class Exec>
-  explicit Observed(const Exec& ex, std::initializer_list<int64_t> sizes = {},
+  explicit Observed(const Exec& ex, LaunchWork work, std::initializer_list<int64_t> sizes = {},
                     const char* launcher = __builtin_FUNCTION())
       : observer_(ex.observer) {
-    if (observer_ != nullptr) observer_->begin(launcher, {sizes.begin(), sizes.size()});
+    if (observer_ == nullptr) return;
+    work.sizes = {sizes.begin(), sizes.size()};
+    observer_->begin(launcher, work);
   }
+  template <class Exec>
+  explicit Observed(const Exec& ex, std::initializer_list<int64_t> sizes = {},
+                    const char* launcher = __builtin_FUNCTION())
+      : Observed(ex, LaunchWork(), sizes, launcher) {}
   ~Observed() {
     if (observer_ != nullptr) observer_->end();
   }

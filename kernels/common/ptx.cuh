@@ -20,6 +20,18 @@ __device__ inline uint32_t round_to_bf16x2(float low, float high) {
 #endif
 }
 
+// Writes four words in one access; `to` is a multiple of 16. For where nvcc splits a plain store
+// into its words.
+__device__ inline void store_16(void* to, const uint4& words) {
+#ifdef __CUDACC__
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words.x), "r"(words.y),
+               "r"(words.z), "r"(words.w)
+               : "memory");
+#else
+  *static_cast<uint4*>(to) = words;
+#endif
+}
+
 // Starts to copy 16 bytes from global to shared memory; both addresses are multiples of 16. The
 // thread that copied sees them after cp_async_wait_all, the others after a barrier behind that.
 __device__ inline void cp_async_16(void* shared, const void* global) {

@@ -33,14 +33,14 @@ int64_t conv2d_scratch_bytes(const CpuExec&, ConvPass pass, const ConvGeometry& 
 
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView w,
                   ConstView bias, bool relu, View y, View scratch) {
-  if (x.dtype == DType::kBF16) {
+  if (x.dtype == DType::kBF16 && !ex.plan_only) {
     return conv2d_fprop(ex, g, Widened(x), Widened(w), Widened(bias), relu, WidenedResult(y, false),
                         scratch);
   }
-  const Observed observed(ex,
+  const Observed observed(ex, moved({x, w, bias, y}, g.flops()),
                           {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), relu});
   check_fprop(g, x, w, bias, y);
-  if (y.elems() == 0) return;
+  if (ex.plan_only || y.elems() == 0) return;
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {
     const T* b = bias ? bias.as<T>() : nullptr;
     if constexpr (std::is_same_v<T, float>) {
@@ -53,14 +53,15 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstVi
 
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, ConstView w,
                   ConstView bias, View d_x, bool accumulate, View scratch) {
-  if (d_y.dtype == DType::kBF16) {
+  if (d_y.dtype == DType::kBF16 && !ex.plan_only) {
     return conv2d_dgrad(ex, g, Widened(d_y), Widened(w), Widened(bias),
                         WidenedResult(d_x, accumulate), accumulate, scratch);
   }
   const Observed observed(
-      ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
+      ex, moved({d_y, w, bias, d_x}, g.flops()),
+      {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, bool(bias), accumulate});
   check_dgrad(g, d_y, w, bias, d_x);
-  if (d_x.elems() == 0) return;
+  if (ex.plan_only || d_x.elems() == 0) return;
   dispatch_real("conv2d", d_y.dtype, [&]<class T>(TypeTag<T>) {
     const T* b = bias ? bias.as<T>() : nullptr;
     if constexpr (std::is_same_v<T, float>) {
@@ -73,11 +74,13 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, ConstView d_y, Const
 
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, ConstView x, ConstView d_y, View d_w,
                   bool accumulate, View scratch) {
-  if (x.dtype == DType::kBF16) {
+  if (x.dtype == DType::kBF16 && !ex.plan_only) {
     return conv2d_wgrad(ex, g, Widened(x), Widened(d_y), d_w, accumulate, scratch);
   }
-  const Observed observed(ex, {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
+  const Observed observed(ex, moved({x, d_y, d_w}, g.flops()),
+                          {g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, 0, accumulate});
   check_wgrad(g, x, d_y, d_w);
+  if (ex.plan_only) return;
   dispatch_real("conv2d", x.dtype, [&]<class T>(TypeTag<T>) {
     if constexpr (std::is_same_v<T, float>) {
       if (g.n > 0) {

@@ -32,8 +32,10 @@ void for_each_pair(const std::array<Taps, 4>& taps, const Body& body) {
 }  // namespace
 
 void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
-  if (v.dtype == DType::kBF16) return fold_upsample_weight(ex, w, WidenedResult(v, false));
-  const Observed observed(ex);
+  if (v.dtype == DType::kBF16 && !ex.plan_only)
+    return fold_upsample_weight(ex, w, WidenedResult(v, false));
+  const Observed observed(ex, moved({w, v}));
+  if (ex.plan_only) return;
   check_folded("fold_upsample_weight", w.shape, v.shape, true);
   const int64_t out = w.shape[0], in = w.shape[3];
   dispatch_real("fold_upsample_weight", w.dtype, [&]<class T>(TypeTag<T>) {
@@ -50,7 +52,8 @@ void fold_upsample_weight(const CpuExec& ex, ConstView w, View v) {
 }
 
 void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({d_v, d_w, accumulate ? d_w : View()}));
+  if (ex.plan_only) return;
   check_folded("fold_upsample_weight", d_w.shape, d_v.shape, true);
   const int64_t out = d_w.shape[0], in = d_w.shape[3];
   dispatch_real("fold_upsample_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {
@@ -67,8 +70,10 @@ void fold_upsample_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, b
 }
 
 void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
-  if (v.dtype == DType::kBF16) return fold_avg_pool_weight(ex, w, WidenedResult(v, false));
-  const Observed observed(ex);
+  if (v.dtype == DType::kBF16 && !ex.plan_only)
+    return fold_avg_pool_weight(ex, w, WidenedResult(v, false));
+  const Observed observed(ex, moved({w, v}));
+  if (ex.plan_only) return;
   check_folded("fold_avg_pool_weight", w.shape, v.shape, false);
   const int64_t in = w.shape[3];
   dispatch_real("fold_avg_pool_weight", w.dtype, [&]<class T>(TypeTag<T>) {
@@ -84,7 +89,8 @@ void fold_avg_pool_weight(const CpuExec& ex, ConstView w, View v) {
 }
 
 void fold_avg_pool_weight_backward(const CpuExec& ex, ConstView d_v, View d_w, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({d_v, d_w, accumulate ? d_w : View()}));
+  if (ex.plan_only) return;
   check_folded("fold_avg_pool_weight", d_w.shape, d_v.shape, false);
   const int64_t in = d_w.shape[3];
   dispatch_real("fold_avg_pool_weight", d_w.dtype, [&]<class T>(TypeTag<T>) {

@@ -5,7 +5,8 @@
 namespace bigbigan {
 
 void add(const CpuExec& ex, ConstView a, ConstView b, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({a, b, y}));
+  if (ex.plan_only) return;
   check_shape("add", "b", b.shape, a.shape);
   check_shape("add", "y", y.shape, a.shape);
   dispatch_float("add", a.dtype, [&]<class T>(TypeTag<T>) {
@@ -19,7 +20,8 @@ void add(const CpuExec& ex, ConstView a, ConstView b, View y) {
 }
 
 void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, bias, y}));
+  if (ex.plan_only) return;
   const int64_t channels = x.shape[-1];
   check_shape("add_bias", "bias", bias.shape, {channels});
   check_shape("add_bias", "y", y.shape, x.shape);
@@ -41,7 +43,8 @@ void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y) {
 }
 
 void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstView b, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, b, y}));
+  if (ex.plan_only) return;
   check_shape("add_scaled", "gamma", gamma.shape, {1});
   check_shape("add_scaled", "b", b.shape, x.shape);
   check_shape("add_scaled", "y", y.shape, x.shape);
@@ -58,7 +61,8 @@ void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstVi
 
 void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, View d_b,
                            bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({d_y, d_b, accumulate ? d_b : View()}));
+  if (ex.plan_only) return;
   check_shape("add_scaled", "d_b", d_b.shape, d_y.shape);
   dispatch_float("add_scaled", d_y.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
@@ -79,7 +83,8 @@ int64_t add_scaled_scratch_elems(const Shape& b) {
 
 void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
                                bool accumulate, View scratch) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({b, d_y}));
+  if (ex.plan_only) return;
   check_shape("add_scaled", "d_y", d_y.shape, b.shape);
   check(scratch.elems() >= add_scaled_scratch_elems(b.shape), "add_scaled: scratch of {} elements",
         scratch.elems());

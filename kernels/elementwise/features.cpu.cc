@@ -6,8 +6,10 @@ namespace bigbigan {
 
 void copy_features(const CpuExec& ex, ConstView x, int64_t x_begin, View y, int64_t y_begin,
                    int64_t count, bool accumulate) {
-  const Observed observed(ex);
   const int64_t rows = rows_of_features(x, x_begin, y, y_begin, count);
+  const ConstView part(x.data, {rows, count}, x.dtype);
+  const Observed observed(ex, moved({part, part, accumulate ? part : ConstView()}));
+  if (ex.plan_only) return;
   const int64_t x_width = x.shape[-1], y_width = y.shape[-1];
   dispatch_float("copy_features", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;

@@ -43,41 +43,48 @@ void map_backward(const char* op, const CpuExec& ex, ConstView saved, ConstView 
 }  // namespace
 
 void relu_forward(const CpuExec& ex, ConstView x, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   map("relu", ex, x, y, [](auto v) { return v < 0 ? decltype(v)(0) : v; });  // keeps a NaN
 }
 
 void relu_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({y, d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   map_backward("relu", ex, y, d_y, d_x, accumulate,
                [](auto out, auto g) { return out > 0 ? g : decltype(g)(0); });
 }
 
 void tanh_forward(const CpuExec& ex, ConstView x, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   map("tanh", ex, x, y, [](auto v) { return std::tanh(v); });
 }
 
 void tanh_backward(const CpuExec& ex, ConstView y, ConstView d_y, View d_x, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({y, d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   map_backward("tanh", ex, y, d_y, d_x, accumulate,
                [](auto out, auto g) { return g * (1 - out * out); });
 }
 
 void softplus_forward(const CpuExec& ex, ConstView x, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   map("softplus", ex, x, y,
       [](auto v) { return std::max(v, decltype(v)(0)) + std::log1p(std::exp(-std::abs(v))); });
 }
 
 void softplus_backward(const CpuExec& ex, ConstView x, ConstView d_y, View d_x, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   map_backward("softplus", ex, x, d_y, d_x, accumulate,
                [](auto in, auto g) { return g / (1 + std::exp(-in)); });
 }
 
 void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y, accumulate ? y : View()}));
+  if (ex.plan_only) return;
   check(x.elems() == y.elems(), "scale: {} to {}", x.shape, y.shape);
   dispatch_float("scale", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
@@ -95,7 +102,8 @@ void scale(const CpuExec& ex, ConstView x, double factor, View y, bool accumulat
 }
 
 void convert(const CpuExec& ex, ConstView x, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   check(x.elems() == y.elems(), "convert: {} to {}", x.shape, y.shape);
   const auto copy = [&]<class To>(const auto* in, To* out) {
     ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {

@@ -5,7 +5,8 @@
 namespace bigbigan {
 
 void normalize_image(const CpuExec& ex, ConstView x, ConstView flip, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, flip, y}));
+  if (ex.plan_only) return;
   check(x.shape.rank() == 4, "normalize_image: {} is not an image batch", x.shape);
   check_shape("normalize_image", "y", y.shape, x.shape);
   const int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], c = x.shape[3];
@@ -26,7 +27,8 @@ void normalize_image(const CpuExec& ex, ConstView x, ConstView flip, View y) {
 }
 
 void denormalize_image(const CpuExec& ex, ConstView x, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   check_shape("denormalize_image", "y", y.shape, x.shape);
   dispatch_real("denormalize_image", x.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {

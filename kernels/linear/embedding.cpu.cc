@@ -5,7 +5,8 @@
 namespace bigbigan {
 
 void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({labels, y, y}));
+  if (ex.plan_only) return;
   const int64_t n = labels.shape[0], width = table.shape[1];
   check_shape("embedding", "y", y.shape, {n, width});
   dispatch_float("embedding", table.dtype, [&]<class T>(TypeTag<T>) {
@@ -20,7 +21,8 @@ void embedding_forward(const CpuExec& ex, ConstView table, ConstView labels, Vie
 
 void embedding_backward(const CpuExec& ex, ConstView labels, ConstView d_y, View d_table,
                         bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({labels, d_y, d_table}));
+  if (ex.plan_only) return;
   const int64_t n = labels.shape[0], width = d_table.shape[1];
   check_shape("embedding", "d_y", d_y.shape, {n, width});
   dispatch_float("embedding", d_y.dtype, [&]<class T>(TypeTag<T>) {

@@ -21,6 +21,12 @@ std::pair<int64_t, int64_t> matrix_of(ConstView v) {
   return {columns == 0 ? 0 : v.elems() / columns, columns};
 }
 
+LaunchWork work_of(const GemmArgs& g, const Sizes& s) {
+  return moved({g.a, g.b, g.c, g.accumulate ? g.c : View(), g.addend, g.bias, g.positive,
+                g.only_where, g.a_sums},
+               2.0 * static_cast<double>(s.m * s.n * s.k * s.batch));
+}
+
 // Rows [begin, end) of c, one row at a time: c[i, :] += a[i, k] b[k, :].
 template <class T>
 void rows_by_loops(const GemmArgs& g, const T* a, const T* b, T* c, const Sizes& s, int64_t begin,
@@ -217,18 +223,19 @@ GemmSizes batched_gemm_sizes(const GemmArgs& g) {
 
 void gemm(const CpuExec& ex, const GemmArgs& g) {
   const Sizes s = gemm_sizes(g);
-  if (g.addend) {
+  if (g.addend && !ex.plan_only) {
     if (g.c.bytes() > 0) std::memcpy(g.c.data, g.addend.data, g.c.bytes());
     GemmArgs added = g;
     added.addend = {};
     added.accumulate = true;
     return gemm(ex, added);
   }
-  if (g.a.dtype == DType::kBF16) {
+  if (g.a.dtype == DType::kBF16 && !ex.plan_only) {
     return through_f32(g, [&](const GemmArgs& wide) { gemm(ex, wide); });
   }
-  const Observed observed(ex, {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
-  if (s.m == 0 || s.n == 0) return;
+  const Observed observed(ex, work_of(g, s),
+                          {s.m, s.n, s.k, g.transpose_a, g.transpose_b, g.accumulate});
+  if (ex.plan_only || s.m == 0 || s.n == 0) return;
   dispatch_real("gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
     product<T>(ex, g, s);
     finish<T>(ex, g, s);
@@ -236,11 +243,12 @@ void gemm(const CpuExec& ex, const GemmArgs& g) {
 }
 
 void batched_gemm(const CpuExec& ex, const GemmArgs& g) {
-  if (g.a.dtype == DType::kBF16) {
+  if (g.a.dtype == DType::kBF16 && !ex.plan_only) {
     return through_f32(g, [&](const GemmArgs& wide) { batched_gemm(ex, wide); });
   }
-  const Observed observed(ex);
   const Sizes s = batched_gemm_sizes(g);
+  const Observed observed(ex, work_of(g, s));
+  if (ex.plan_only) return;
   dispatch_real("batched_gemm", g.c.dtype, [&]<class T>(TypeTag<T>) {
     ex.for_chunks(s.batch, [&](int64_t i) {
       rows_by_loops(g, g.a.as<T>() + i * s.m * s.k, g.b.as<T>() + i * s.k * s.n,

@@ -41,7 +41,8 @@ void add_gradient(const AdversarialArgs& args, int score, View d_scores, bool ac
 }  // namespace
 
 void adversarial_forward(const CpuExec& ex, const AdversarialArgs& args, View terms) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved(args.scores));
+  if (ex.plan_only) return;
   check_shape("adversarial_loss", "terms", terms.shape, {kLossTermCount});
   std::array<double, kLossTermCount> sums{};
   for (int i = 0; i < kScoreCount; ++i) {
@@ -62,7 +63,8 @@ void adversarial_forward(const CpuExec& ex, const AdversarialArgs& args, View te
 
 void adversarial_backward(const CpuExec& ex, const AdversarialArgs& args,
                           const ScoreGradients& d_scores) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved(args.scores));
+  if (ex.plan_only) return;
   for (int i = 0; i < kScoreCount; ++i) {
     if (!d_scores.view[i]) continue;
     dispatch_float("adversarial_loss", d_scores.view[i].dtype, [&]<class T>(TypeTag<T>) {

@@ -124,7 +124,8 @@ void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g,
 }  // namespace
 
 void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({args.x, args.gain, args.bias, y}));
+  if (ex.plan_only) return;
   check_batch_norm(args, y.shape);
   const Sizes s = batch_norm_sizes(args.x.shape);
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
@@ -156,7 +157,8 @@ void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
 
 void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
                               View sums) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({args.x, args.gain, args.bias, d_y, sums}));
+  if (ex.plan_only) return;
   check_batch_norm(args, d_y.shape);
   const Sizes s = batch_norm_sizes(args.x.shape);
   check_shape("batch_norm", "sums", sums.shape, {s.n, 2, s.c});
@@ -193,7 +195,8 @@ void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, Cons
 
 void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which, View d_parameter,
                                    bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({sums, d_parameter, accumulate ? d_parameter : View()}));
+  if (ex.plan_only) return;
   const int64_t n = sums.shape[0], c = sums.shape[2];
   const bool per_sample = d_parameter.shape.rank() == 2;
   check_shape("batch_norm", "parameter gradient", d_parameter.shape,
@@ -216,7 +219,8 @@ void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which,
 
 void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums,
                                 View totals) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({args.gain, sums, totals}));
+  if (ex.plan_only) return;
   const int64_t n = sums.shape[0], c = sums.shape[2];
   check_shape("batch_norm", "totals", totals.shape, {2, c});
   auto* out = totals.as<double>();
@@ -235,7 +239,9 @@ void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, Co
 
 void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,
                            ConstView totals, ConstView moments, View d_x, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(
+      ex, moved({args.x, args.gain, args.bias, d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   check_batch_norm(args, d_y.shape);
   check_shape("batch_norm", "d_x", d_x.shape, args.x.shape);
   const Sizes s = batch_norm_sizes(args.x.shape);

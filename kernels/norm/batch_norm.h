@@ -26,17 +26,19 @@ void merge_moments(const CudaExec& ex, ConstView gathered, View moments);
 // empty batch.
 void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics);
 void statistics_of_moments(const CudaExec& ex, ConstView moments, double eps, View statistics);
-// The same from stored mean and variance (C).
-void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, double eps,
-                          View statistics);
-void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, double eps,
-                          View statistics);
-// running := momentum running + (1 - momentum) batch; a channel whose batch value is not finite, or
-// an empty batch, leaves the running value as it was.
-void update_running_statistics(const CpuExec& ex, ConstView moments, double momentum,
-                               View running_mean, View running_var);
-void update_running_statistics(const CudaExec& ex, ConstView moments, double momentum,
-                               View running_mean, View running_var);
+// The same from stored mean and variance (C). `shift` (C), which may be empty: a constant that
+// belongs to the stored mean and is missing from x.
+void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, ConstView shift,
+                          double eps, View statistics);
+void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, ConstView shift,
+                          double eps, View statistics);
+// running := momentum running + (1 - momentum) batch, whose mean gets `shift` (C), which may be
+// empty; a channel whose batch value is not finite, or an empty batch, leaves the running value as
+// it was.
+void update_running_statistics(const CpuExec& ex, ConstView moments, ConstView shift,
+                               double momentum, View running_mean, View running_var);
+void update_running_statistics(const CudaExec& ex, ConstView moments, ConstView shift,
+                               double momentum, View running_mean, View running_var);
 
 struct BatchNormArgs {
   ConstView x;

@@ -76,7 +76,8 @@ int64_t batch_moments_scratch_elems(const Shape& x) {
 }
 
 void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, moments}));
+  if (ex.plan_only) return;
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape), size = 1 + 2 * channels;
   check_shape("batch_moments", "moments", moments.shape, {size});
   check(scratch.elems() >= batch_moments_scratch_elems(x.shape),
@@ -97,7 +98,8 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
 }
 
 void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({gathered, moments}));
+  if (ex.plan_only) return;
   const int64_t size = moments.shape[0];
   check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape, moments.shape);
   auto* out = moments.as<double>();
@@ -108,7 +110,8 @@ void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
 }
 
 void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({moments, statistics}));
+  if (ex.plan_only) return;
   const int64_t channels = statistics.shape[1];
   const auto* m = moments.as<double>();
   auto* out = statistics.as<double>();
@@ -118,25 +121,30 @@ void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, Vie
   }
 }
 
-void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, double eps,
-                          View statistics) {
-  const Observed observed(ex);
+void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, ConstView shift,
+                          double eps, View statistics) {
+  const Observed observed(ex, moved({mean, variance, shift, statistics}));
+  if (ex.plan_only) return;
   const int64_t channels = statistics.shape[1];
   check_shape("batch_norm", "running mean", mean.shape, {channels});
   check_shape("batch_norm", "running variance", variance.shape, {channels});
+  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
   dispatch_real("batch_norm", mean.dtype, [&]<class T>(TypeTag<T>) {
     auto* out = statistics.as<double>();
     for (int64_t c = 0; c < channels; ++c) {
-      out[c] = double(mean.as<T>()[c]);
+      out[c] = double(mean.as<T>()[c]) - (shift ? double(shift.as<T>()[c]) : 0.0);
       out[channels + c] = 1 / std::sqrt(double(variance.as<T>()[c]) + eps);
     }
   });
 }
 
-void update_running_statistics(const CpuExec& ex, ConstView moments, double momentum,
-                               View running_mean, View running_var) {
-  const Observed observed(ex);
+void update_running_statistics(const CpuExec& ex, ConstView moments, ConstView shift,
+                               double momentum, View running_mean, View running_var) {
+  const Observed observed(ex,
+                          moved({moments, running_mean, running_mean, running_var, running_var}));
+  if (ex.plan_only) return;
   const int64_t channels = running_mean.shape[0];
+  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
   const auto* m = moments.as<double>();
   if (m[0] == 0) return;
   dispatch_real("batch_norm", running_mean.dtype, [&]<class T>(TypeTag<T>) {
@@ -145,7 +153,7 @@ void update_running_statistics(const CpuExec& ex, ConstView moments, double mome
       running = static_cast<T>(momentum * double(running) + (1 - momentum) * batch);
     };
     for (int64_t c = 0; c < channels; ++c) {
-      fold(running_mean.as<T>()[c], m[1 + c]);
+      fold(running_mean.as<T>()[c], m[1 + c] + (shift ? double(shift.as<T>()[c]) : 0.0));
       fold(running_var.as<T>()[c], m[1 + channels + c] / m[0]);
     }
   });

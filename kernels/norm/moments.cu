@@ -123,12 +123,18 @@ __global__ void statistics_of_moments_kernel(const double* __restrict__ moments,
   statistics[channels + c] = count > 0 ? 1 / sqrt(m2 / count + eps) : 0.0;
 }
 
+// Of a vector that may be absent.
+__device__ inline double value_of(const float* values, int c) {
+  return values == nullptr ? 0.0 : static_cast<double>(values[c]);
+}
+
 __global__ void statistics_of_stored_kernel(const float* __restrict__ mean,
-                                            const float* __restrict__ variance, double eps,
+                                            const float* __restrict__ variance,
+                                            const float* __restrict__ shift, double eps,
                                             int channels, double* statistics) {
   const auto c = static_cast<int>(grid_thread());
   if (c >= channels) return;
-  statistics[c] = static_cast<double>(mean[c]);
+  statistics[c] = static_cast<double>(mean[c]) - value_of(shift, c);
   statistics[channels + c] = 1 / sqrt(static_cast<double>(variance[c]) + eps);
 }
 
@@ -137,12 +143,13 @@ __device__ inline void fold(float& running, double batch, double momentum) {
   running = static_cast<float>(momentum * static_cast<double>(running) + (1 - momentum) * batch);
 }
 
-__global__ void update_running_kernel(const double* __restrict__ moments, double momentum,
+__global__ void update_running_kernel(const double* __restrict__ moments,
+                                      const float* __restrict__ shift, double momentum,
                                       int channels, float* mean, float* variance) {
   const auto c = static_cast<int>(grid_thread());
   const double count = moments[0];
   if (c >= channels || count == 0) return;
-  fold(mean[c], moments[1 + c], momentum);
+  fold(mean[c], moments[1 + c] + value_of(shift, c), momentum);
   fold(variance[c], moments[1 + channels + c] / count, momentum);
 }
 
@@ -186,23 +193,26 @@ void statistics_of_moments(const CudaExec& ex, ConstView moments, double eps, Vi
          moments.as<double>(), eps, channels, statistics.as<double>());
 }
 
-void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, double eps,
-                          View statistics) {
+void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, ConstView shift,
+                          double eps, View statistics) {
   const Observed observed(ex);
   const int64_t channels = statistics.shape[1];
   check_shape("batch_norm", "running mean", mean.shape, {channels});
   check_shape("batch_norm", "running variance", variance.shape, {channels});
+  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
   launch(statistics_of_stored_kernel, blocks_for(channels, kThreads), kThreads, 0, ex.stream,
-         mean.as<float>(), variance.as<float>(), eps, channels, statistics.as<double>());
+         mean.as<float>(), variance.as<float>(), shift ? shift.as<float>() : nullptr, eps, channels,
+         statistics.as<double>());
 }
 
-void update_running_statistics(const CudaExec& ex, ConstView moments, double momentum,
-                               View running_mean, View running_var) {
+void update_running_statistics(const CudaExec& ex, ConstView moments, ConstView shift,
+                               double momentum, View running_mean, View running_var) {
   const Observed observed(ex);
   const int64_t channels = running_mean.shape[0];
+  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
   launch(update_running_kernel, blocks_for(channels, kThreads), kThreads, 0, ex.stream,
-         moments.as<double>(), momentum, channels, running_mean.as<float>(),
-         running_var.as<float>());
+         moments.as<double>(), shift ? shift.as<float>() : nullptr, momentum, channels,
+         running_mean.as<float>(), running_var.as<float>());
 }
 
 }  // namespace bigbigan

@@ -72,6 +72,22 @@ void backward_weight(const SpectralNormBackwardArgs& a) {
   }
 }
 
+// w is read for each of the two products of an iteration.
+LaunchWork forward_work(std::span<const SpectralNormArgs> weights) {
+  LaunchWork work;
+  for (const SpectralNormArgs& a : weights) work.bytes += moved({a.w, a.w, a.y}).bytes;
+  return work;
+}
+
+// d_y is read for <d_y, y>, and again for d_w.
+LaunchWork backward_work(std::span<const SpectralNormBackwardArgs> weights) {
+  LaunchWork work;
+  for (const SpectralNormBackwardArgs& a : weights) {
+    work.bytes += moved({a.d_y, a.y, a.d_y, a.d_w, a.accumulate ? a.d_w : View()}).bytes;
+  }
+  return work;
+}
+
 }  // namespace
 
 int64_t spectral_norm_scratch_elems(std::span<const SpectralNormArgs> weights) {
@@ -92,7 +108,8 @@ int64_t spectral_norm_backward_scratch_elems(std::span<const SpectralNormBackwar
 
 void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
                            bool iterate, double eps, View /*scratch*/) {
-  const Observed observed(ex);
+  const Observed observed(ex, forward_work(weights));
+  if (ex.plan_only) return;
   for (const SpectralNormArgs& a : weights) {
     check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
     check(a.v.elems() * a.u.elems() == a.w.elems(), "spectral_norm: v is {} for w {}", a.v.shape,
@@ -110,7 +127,8 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
 
 void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights,
                             View /*scratch*/) {
-  const Observed observed(ex);
+  const Observed observed(ex, backward_work(weights));
+  if (ex.plan_only) return;
   ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
     SpectralNormBackwardArgs a = weights[i];
     const Widened y(a.y);

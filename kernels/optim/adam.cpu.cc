@@ -23,7 +23,9 @@ struct Average {
 }  // namespace
 
 void optimizer_update(const CpuExec& ex, const UpdateArgs& a) {
-  const Observed observed(ex);
+  const Observed observed(
+      ex, moved({a.value, a.value, a.grad, a.m, a.m, a.v, a.v, a.average, a.average, a.packed}));
+  if (ex.plan_only) return;
   check_update(a);
   if (skipped(a.skip)) return;
   const auto t = static_cast<double>(*a.t.as<int64_t>());
@@ -51,12 +53,14 @@ void optimizer_update(const CpuExec& ex, const UpdateArgs& a) {
 }
 
 void increment(const CpuExec& ex, View t) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({t, t}));
+  if (ex.plan_only) return;
   ++*t.as<int64_t>();
 }
 
 void ema_update(const CpuExec& ex, View average, ConstView value, double decay, ConstView skip) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({average, average, value}));
+  if (ex.plan_only) return;
   check_ema(average, value);
   if (skipped(skip)) return;
   dispatch_real("ema_update", value.dtype, [&]<class T>(TypeTag<T>) {
@@ -73,7 +77,8 @@ int64_t sum_of_squares_scratch_elems(int64_t elems) {
 }
 
 void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, sum}));
+  if (ex.plan_only) return;
   check(scratch.elems() >= sum_of_squares_scratch_elems(x.elems()), "sum_of_squares: scratch of {}",
         scratch.elems());
   auto* partial = scratch.as<double>();

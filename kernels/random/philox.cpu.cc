@@ -48,14 +48,16 @@ PhiloxWords philox(uint64_t seed, RandomStream stream, uint64_t sample, uint32_t
 }
 
 void random_uniform(const CpuExec& ex, const RandomArgs& args, View out) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({out}));
+  if (ex.plan_only) return;
   fill("random_uniform", ex, args, out, [](const PhiloxWords& words, float* numbers) {
     for (int i = 0; i < 4; ++i) numbers[i] = float(words.word[i] >> 8) * 0x1p-23f - 1.0f;
   });
 }
 
 void random_normal(const CpuExec& ex, const RandomArgs& args, View out) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({out}));
+  if (ex.plan_only) return;
   fill("random_normal", ex, args, out, [](const PhiloxWords& words, float* numbers) {
     for (int i = 0; i < 4; i += 2) {
       const float radius = std::sqrt(-2.0f * std::log(unit_interval(words.word[i])));
@@ -67,7 +69,8 @@ void random_normal(const CpuExec& ex, const RandomArgs& args, View out) {
 }
 
 void reparametrize_forward(const CpuExec& ex, ConstView stats, ConstView eps, View z) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({stats, eps, z}));
+  if (ex.plan_only) return;
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "stats", stats.shape, {n, 2 * width});
   check_shape("reparametrize", "z", z.shape, {n, width});
@@ -84,7 +87,8 @@ void reparametrize_forward(const CpuExec& ex, ConstView stats, ConstView eps, Vi
 
 void reparametrize_backward(const CpuExec& ex, ConstView stats, ConstView eps, ConstView d_z,
                             View d_stats, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({stats, eps, d_z, d_stats, accumulate ? d_stats : View()}));
+  if (ex.plan_only) return;
   const int64_t n = eps.shape[0], width = eps.shape[1];
   check_shape("reparametrize", "d_z", d_z.shape, {n, width});
   check_shape("reparametrize", "d_stats", d_stats.shape, stats.shape);

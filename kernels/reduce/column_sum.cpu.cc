@@ -1,4 +1,4 @@
-#include "kernels/reduce/column_sum.h"
+#include "kernels/reduce/column_sum_shapes.h"
 
 #include <array>
 
@@ -12,8 +12,6 @@ constexpr int64_t kTile = 256;  // channels summed at once, on the stack
 int64_t rows_per_chunk(int64_t channels) {
   return std::max<int64_t>(16, kElementGrain / std::max<int64_t>(channels, 1));
 }
-
-int64_t rows_of(const Shape& x) { return x[-1] == 0 ? 0 : x.elems() / x[-1]; }
 
 // Sums rows [begin, end) of columns [c0, c0 + width). Few columns leave vector lanes idle, so
 // several rows are taken as one wide row and folded at the end.
@@ -38,30 +36,24 @@ void sum_tile(const T* x, int64_t channels, int64_t begin, int64_t end, int64_t 
   }
 }
 
-}  // namespace
-
-int64_t column_sum_scratch_elems(const Shape& x) {
-  const int64_t grain = rows_per_chunk(x[-1]);
-  return (rows_of(x) + grain - 1) / grain * x[-1];
+// partial (chunks, channels) := sums of the rows of `x`, where prepare(begin, end) has run for the
+// elements of a chunk.
+template <class T, class Prepare>
+void sum_chunks(const CpuExec& ex, const T* x, int64_t rows, int64_t channels, double* partial,
+                const Prepare& prepare) {
+  const int64_t grain = rows_per_chunk(channels);
+  ex.for_range(rows, grain, [&](int64_t begin, int64_t end) {
+    prepare(begin * channels, end * channels);
+    double* out = partial + begin / grain * channels;
+    for (int64_t c = 0; c < channels; c += kTile) {
+      sum_tile(x, channels, begin, end, c, std::min(kTile, channels - c), out);
+    }
+  });
 }
 
-void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View scratch) {
-  const Observed observed(ex);
-  const int64_t channels = x.shape[-1], rows = rows_of(x.shape);
-  check(y.elems() == channels, "column_sum: y is {}, expected ({})", y.shape, channels);
-  check(scratch.elems() >= column_sum_scratch_elems(x.shape), "column_sum: scratch of {} elements",
-        scratch.elems());
-  auto* partial = scratch.as<double>();
-  const int64_t grain = rows_per_chunk(channels);
-  dispatch_float("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
-    const T* in = x.as<T>();
-    ex.for_range(rows, grain, [&](int64_t begin, int64_t end) {
-      double* out = partial + begin / grain * channels;
-      for (int64_t c = 0; c < channels; c += kTile) {
-        sum_tile(in, channels, begin, end, c, std::min(kTile, channels - c), out);
-      }
-    });
-  });
+// y (C) (+)= the sums of the chunks, in order.
+void add_chunks(const double* partial, int64_t rows, View y, bool accumulate) {
+  const int64_t channels = y.elems(), grain = rows_per_chunk(channels);
   dispatch_float("column_sum", y.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const int64_t chunks = (rows + grain - 1) / grain;
@@ -72,6 +64,46 @@ void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View sc
       out[c] = T(A(total));
     }
   });
+}
+
+}  // namespace
+
+int64_t column_sum_scratch_elems(const Shape& x) {
+  const int64_t grain = rows_per_chunk(x[-1]);
+  return (rows_of(x) + grain - 1) / grain * x[-1];
+}
+
+void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View scratch) {
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
+  check_column_sum(x.shape, y, scratch);
+  const int64_t channels = x.shape[-1], rows = rows_of(x.shape);
+  auto* partial = scratch.as<double>();
+  dispatch_float("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
+    sum_chunks(ex, x.as<T>(), rows, channels, partial, [](int64_t, int64_t) {});
+  });
+  add_chunks(partial, rows, y, accumulate);
+}
+
+void relu_backward_sums(const CpuExec& ex, ConstView y, ConstView d_y, View d, View sums,
+                        bool accumulate, View scratch) {
+  const Observed observed(ex, moved({y, d_y, d, sums}));
+  if (ex.plan_only) return;
+  check_relu_sums(y, d_y, d);
+  check_column_sum(y.shape, sums, scratch);
+  const int64_t channels = y.shape[-1], rows = rows_of(y.shape);
+  auto* partial = scratch.as<double>();
+  dispatch_float("relu_backward_sums", y.dtype, [&]<class T>(TypeTag<T>) {
+    const T *at = y.as<T>(), *g = d_y.as<T>();
+    T* out = d.as<T>();
+    sum_chunks(ex, out, rows, channels, partial, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T value = g[i];  // read in any case, so that the loop has no branch
+        out[i] = Accum<T>(at[i]) > 0 ? value : T(Accum<T>(0));
+      }
+    });
+  });
+  add_chunks(partial, rows, sums, accumulate);
 }
 
 }  // namespace bigbigan

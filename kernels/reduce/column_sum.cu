@@ -2,8 +2,9 @@
 
 #include "kernels/common/columns.cuh"
 #include "kernels/common/dispatch.cuh"
+#include "kernels/common/ptx.cuh"
 #include "kernels/common/units.cuh"
-#include "kernels/reduce/column_sum.h"
+#include "kernels/reduce/column_sum_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -15,16 +16,52 @@ constexpr int64_t kMaxChunks = 1024;
 // they have a few dozen chunks each.
 constexpr int kColumns = kWarp, kLanes = 16;
 
+// The values that are summed: x itself.
+template <class T>
+struct Plain {
+  const T* __restrict__ x;
+
+  template <int N>
+  __device__ void operator()(int64_t at, float (&v)[N]) const {
+    load(x + at, v);
+  }
+};
+
+// d_y where y > 0, which are kept in d.
+template <class T>
+struct Masked {
+  const T* __restrict__ y;
+  const T* __restrict__ d_y;
+  T* __restrict__ d;
+
+  template <int N>
+  __device__ void operator()(int64_t at, float (&v)[N]) const {
+    float active[N];
+    load(y + at, active);
+    load(d_y + at, v);
+#pragma unroll
+    for (int k = 0; k < N; ++k) v[k] = active[k] > 0 ? v[k] : 0.0f;
+    if constexpr (N == 1) {
+      store(d + at, v);
+    } else {
+      store_16(d + at, Pack<T>::from_floats(v).words);
+    }
+  }
+};
+
 // partial (chunks, channels) = sums over the rows of the chunk blockIdx.x
-template <class T, int N>
-__global__ void chunk_sums_kernel(const T* __restrict__ x, int64_t rows, int channels,
-                                  int64_t rows_per_chunk, double* partial) {
+template <class Values, int N>
+__global__ void chunk_sums_kernel(Values values, int64_t rows, int channels, int64_t rows_per_chunk,
+                                  double* partial) {
   const int first = static_cast<int>(blockIdx.y) * kColumnThreads;  // in units of N columns
   const int units = min(channels / N - first, kColumnThreads);
   const int64_t begin = blockIdx.x * rows_per_chunk;
+  const int64_t from = begin * channels + int64_t{first} * N;
   float sums[N];
-  column_sums(x + begin * channels + int64_t{first} * N, min(rows - begin, rows_per_chunk),
-              channels, units, sums);
+  sum_columns_of(min(rows - begin, rows_per_chunk), units, sums,
+                 [&](int64_t row, int unit, float(&v)[N]) {
+                   values(from + row * channels + int64_t{unit} * N, v);
+                 });
   if (static_cast<int>(threadIdx.x) >= units) return;
   double* to = partial + int64_t{blockIdx.x} * channels + (first + int64_t{threadIdx.x}) * N;
 #pragma unroll
@@ -53,28 +90,44 @@ __global__ void column_totals_kernel(const double* __restrict__ partial, int chu
   y[column] = from_float<T>(static_cast<float>(total));
 }
 
+// The columns of `values`, which are those of a tensor of this shape.
+template <class T, class Values>
+void sum_columns(const CudaExec& ex, const Shape& shape, bool aligned, const Values& values, View y,
+                 bool accumulate, View scratch) {
+  check_column_sum(shape, y, scratch);
+  const int64_t channels = shape[-1], rows = rows_of(shape);
+  auto* partial = scratch.as<double>();
+  const int64_t most =
+      rows == 0 ? 1 : std::min(column_sum_scratch_elems(shape) / channels, kMaxChunks);
+  const int64_t rows_per_chunk = std::max<int64_t>(1, blocks_for(rows, most));
+  const int64_t chunks = blocks_for(rows, rows_per_chunk);
+  dispatch_width<T>(channels, aligned, [&]<int N>(Width<N>) {
+    const Extent grid(chunks, blocks_for(channels / N, kColumnThreads));
+    launch(chunk_sums_kernel<Values, N>, grid, kColumnThreads, 0, ex.stream, values, rows, channels,
+           rows_per_chunk, partial);
+  });
+  dispatch_cuda("column_sum", y.dtype, [&]<class To>(TypeTag<To>) {
+    launch(column_totals_kernel<To>, blocks_for(channels, kColumns), kColumns * kLanes, 0,
+           ex.stream, partial, chunks, channels, accumulate, y.as<To>());
+  });
+}
+
 }  // namespace
 
 void column_sum(const CudaExec& ex, ConstView x, View y, bool accumulate, View scratch) {
   const Observed observed(ex);
-  const int64_t channels = x.shape[-1], rows = channels == 0 ? 0 : x.elems() / channels;
-  const int64_t needed = column_sum_scratch_elems(x.shape);
-  check(y.elems() == channels, "column_sum: y is {}, expected ({})", y.shape, channels);
-  check(scratch.elems() >= needed, "column_sum: scratch of {} elements", scratch.elems());
-  auto* partial = scratch.as<double>();
-  const int64_t most = rows == 0 ? 1 : std::min(needed / channels, kMaxChunks);
-  const int64_t rows_per_chunk = std::max<int64_t>(1, blocks_for(rows, most));
-  const int64_t chunks = blocks_for(rows, rows_per_chunk);
   dispatch_cuda("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_width<T>(channels, all_aligned(x.data), [&]<int N>(Width<N>) {
-      const Extent grid(chunks, blocks_for(channels / N, kColumnThreads));
-      launch(chunk_sums_kernel<T, N>, grid, kColumnThreads, 0, ex.stream, x.as<T>(), rows, channels,
-             rows_per_chunk, partial);
-    });
+    sum_columns<T>(ex, x.shape, all_aligned(x.data), Plain<T>{x.as<T>()}, y, accumulate, scratch);
   });
-  dispatch_cuda("column_sum", y.dtype, [&]<class T>(TypeTag<T>) {
-    launch(column_totals_kernel<T>, blocks_for(channels, kColumns), kColumns * kLanes, 0, ex.stream,
-           partial, chunks, channels, accumulate, y.as<T>());
+}
+
+void relu_backward_sums(const CudaExec& ex, ConstView y, ConstView d_y, View d, View sums,
+                        bool accumulate, View scratch) {
+  const Observed observed(ex);
+  check_relu_sums(y, d_y, d);
+  dispatch_cuda("relu_backward_sums", y.dtype, [&]<class T>(TypeTag<T>) {
+    sum_columns<T>(ex, y.shape, all_aligned(y.data, d_y.data, d.data),
+                   Masked<T>{y.as<T>(), d_y.as<T>(), d.as<T>()}, sums, accumulate, scratch);
   });
 }
 

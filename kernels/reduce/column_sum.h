@@ -14,4 +14,11 @@ int64_t column_sum_scratch_elems(const Shape& x);
 void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View scratch);
 void column_sum(const CudaExec& ex, ConstView x, View y, bool accumulate, View scratch);
 
+// d (..., C) = d_y where y > 0, else 0, and sums (C) (+)= the column sums of d, in one pass: the
+// gradients of what stands in front of a ReLU, and of its bias. y, d_y and d have one dtype.
+void relu_backward_sums(const CpuExec& ex, ConstView y, ConstView d_y, View d, View sums,
+                        bool accumulate, View scratch);
+void relu_backward_sums(const CudaExec& ex, ConstView y, ConstView d_y, View d, View sums,
+                        bool accumulate, View scratch);
+
 }  // namespace bigbigan

@@ -13,7 +13,8 @@ int64_t pixels_of(const Shape& x) {
 }  // namespace
 
 void global_pool_forward(const CpuExec& ex, ConstView x, double factor, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   const int64_t pixels = pixels_of(x.shape), c = x.shape[3];
   check_shape("global_pool", "y", y.shape, {x.shape[0], c});
   dispatch_float("global_pool", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -35,7 +36,8 @@ void global_pool_forward(const CpuExec& ex, ConstView x, double factor, View y) 
 
 void global_pool_backward(const CpuExec& ex, ConstView d_y, double factor, View d_x,
                           bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   const int64_t pixels = pixels_of(d_x.shape), c = d_x.shape[3];
   check_shape("global_pool", "d_y", d_y.shape, {d_x.shape[0], c});
   dispatch_float("global_pool", d_y.dtype, [&]<class T>(TypeTag<T>) {

@@ -16,7 +16,8 @@ Shape max_pool_shape(const Shape& x, const MaxPoolWindow& window) {
 
 void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView x, View y,
                       View argmax) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y, argmax}));
+  if (ex.plan_only) return;
   check_shape("max_pool", "y", y.shape, max_pool_shape(x.shape, window));
   check_shape("max_pool", "argmax", argmax.shape, y.shape);
   const int64_t h = x.shape[1], w = x.shape[2], c = x.shape[3], p = y.shape[1], q = y.shape[2];
@@ -47,7 +48,8 @@ void max_pool_forward(const CpuExec& ex, const MaxPoolWindow& window, ConstView 
 
 void max_pool_backward(const CpuExec& ex, const MaxPoolWindow& window, ConstView argmax,
                        ConstView d_y, View d_x, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({argmax, d_y, d_x, accumulate ? d_x : View()}));
+  if (ex.plan_only) return;
   check_shape("max_pool", "d_y", d_y.shape, max_pool_shape(d_x.shape, window));
   const int64_t h = d_x.shape[1], w = d_x.shape[2], c = d_x.shape[3];
   const int64_t p = d_y.shape[1], q = d_y.shape[2];

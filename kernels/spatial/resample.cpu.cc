@@ -18,7 +18,8 @@ void for_image_rows(const CpuExec& ex, const Shape& small, const Body& body) {
 }  // namespace
 
 void upsample2x(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y, accumulate ? y : View()}));
+  if (ex.plan_only) return;
   check_double("upsample2x", x.shape, y.shape);
   const int64_t w = x.shape[2], c = x.shape[3];
   dispatch_float("upsample2x", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -41,7 +42,8 @@ void upsample2x(const CpuExec& ex, ConstView x, double factor, View y, bool accu
 }
 
 void pool_sum2x2(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y, accumulate ? y : View()}));
+  if (ex.plan_only) return;
   check_double("pool_sum2x2", y.shape, x.shape);
   const int64_t w = y.shape[2], c = y.shape[3];
   dispatch_float("pool_sum2x2", x.dtype, [&]<class T>(TypeTag<T>) {
@@ -63,7 +65,8 @@ void pool_sum2x2(const CpuExec& ex, ConstView x, double factor, View y, bool acc
 }
 
 void add_upsampled(const CpuExec& ex, ConstView a, ConstView b, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({a, b, y}));
+  if (ex.plan_only) return;
   check_double("add_upsampled", b.shape, a.shape);
   check_shape("add_upsampled", "y", y.shape, a.shape);
   const int64_t w = b.shape[2], c = b.shape[3];
@@ -85,7 +88,8 @@ void add_upsampled(const CpuExec& ex, ConstView a, ConstView b, View y) {
 }
 
 void box_downsample(const CpuExec& ex, ConstView x, int64_t factor, View y) {
-  const Observed observed(ex);
+  const Observed observed(ex, moved({x, y}));
+  if (ex.plan_only) return;
   check(x.shape.rank() == 4 && factor >= 1 && x.shape[1] % factor == 0 && x.shape[2] % factor == 0,
         "box_downsample: {} by {}", x.shape, factor);
   const int64_t h = x.shape[1] / factor, w = x.shape[2] / factor, c = x.shape[3];

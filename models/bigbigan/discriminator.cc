@@ -55,16 +55,19 @@ Var Discriminator::image(const Context& ctx, const PreparedWeights& prepared, co
 
 Var Discriminator::block(const Context& ctx, const PreparedWeights& prepared, const Block& b,
                          const Var& x) const {
+  if (b.is_rewritten) {
+    const auto [active, pooled] =
+        b.first ? std::pair{x, avg_pool2x2(ctx, x)} : relu_avg_pool2x2(ctx, x);
+    const Var h = conv2d(ctx, b.conv_1(ctx, prepared, active, 1, true),
+                         fold_avg_pool_weight(ctx, b.conv_2.weight(ctx, prepared)),
+                         b.conv_2.bias_var(ctx), {.stride = 2, .pad = 1});
+    return b.conv_sc.added_to(ctx, prepared, h, pooled);
+  }
   // The ReLU before conv_1 makes a new tensor: in place it would corrupt the shortcut.
   Var h = b.conv_1(ctx, prepared, b.first ? x : relu(ctx, x), 1, true);
   if (!b.down) {
     h = b.conv_2(ctx, prepared, h);
     return add(ctx, h, b.conv_sc ? b.conv_sc(ctx, prepared, x) : x);
-  }
-  if (b.is_rewritten) {
-    h = conv2d(ctx, h, fold_avg_pool_weight(ctx, b.conv_2.weight(ctx, prepared)),
-               b.conv_2.bias_var(ctx), {.stride = 2, .pad = 1});
-    return add(ctx, h, b.conv_sc(ctx, prepared, avg_pool2x2(ctx, x)));
   }
   h = avg_pool2x2(ctx, b.conv_2(ctx, prepared, h));
   // BigGAN's first block pools before its shortcut convolution, the others after it.

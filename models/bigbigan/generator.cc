@@ -28,7 +28,8 @@ Generator::Generator(const ModelConfig& config, const Architecture& arch, ParamS
                        .conv_sc = Conv2d(block / "conv_sc", in, out, 1, true)});
     // Note [Redundant bias]: batch norm follows conv_1 and takes any constant out again, so the
     // bias has no gradient. Adam would turn the rounding noise of that zero into steps of full
-    // size: it gets none.
+    // size: it gets none. Nor is it added to an image, which would be a pass of its own behind a
+    // transposed convolution: batch norm is told of it, whose stored mean contains it.
     store.freeze(blocks_.back().conv_1.bias);
     choose_rewrite(blocks_.back(), config.rewrites);
     if (attention_resolution_ == (8LL << i)) attention_ = Attention(scope / "attention", out);
@@ -57,12 +58,12 @@ Var Generator::operator()(const Context& ctx, const PreparedWeights& prepared, c
 Var Generator::block(const Context& ctx, const PreparedWeights& prepared, const Block& b,
                      const Var& x, const Var& condition) const {
   const Var weight = b.conv_1.weight(ctx, prepared);
-  const Var bias = b.conv_1.bias(ctx);
   Var h = b.bn_1(ctx, prepared, x, condition, !b.is_rewritten);
-  h = b.is_rewritten ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), bias,
+  h = b.is_rewritten ? conv2d_transposed(ctx, h, fold_upsample_weight(ctx, weight), {},
                                          {.stride = 2, .pad = 1})
-                     : conv2d(ctx, h, weight, bias, {.pad = 1});
-  h = b.conv_2(ctx, prepared, b.bn_2(ctx, prepared, h, condition, false));
+                     : conv2d(ctx, h, weight, {}, {.pad = 1});
+  const Tensor bias = b.conv_1.bias.master(ctx).value;
+  h = b.conv_2(ctx, prepared, b.bn_2(ctx, prepared, h, condition, false, bias));
   if (b.is_rewritten) return add_upsampled(ctx, h, b.conv_sc(ctx, prepared, x));
   return add(ctx, h, b.conv_sc(ctx, prepared, upsample2x(ctx, x)));
 }

@@ -40,6 +40,11 @@ Var Conv2d::operator()(const Context& ctx, const PreparedWeights& prepared, cons
                 {.stride = stride, .pad = kernel / 2, .relu = relu});
 }
 
+Var Conv2d::added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend,
+                     const Var& x) const {
+  return conv1x1_add(ctx, x, weight(ctx, prepared), bias_var(ctx), addend);
+}
+
 BatchNorm::BatchNorm(const Scope& scope, int64_t channels, const BatchNormOptions& options)
     : gain(scope.param("weight", {channels}, Init::kOnes)),
       bias(scope.param("bias", {channels}, Init::kZeros)),
@@ -67,11 +72,12 @@ ConditionalBatchNorm::ConditionalBatchNorm(const Scope& scope, int64_t channels,
 }
 
 Var ConditionalBatchNorm::operator()(const Context& ctx, const PreparedWeights& prepared,
-                                     const Var& x, const Var& condition, bool upsample) const {
+                                     const Var& x, const Var& condition, bool upsample,
+                                     const Tensor& shift) const {
   BatchNormOptions fused = options;
   fused.upsample = upsample;
   return batch_norm(ctx, x, gain(ctx, prepared, condition), bias(ctx, prepared, condition),
-                    running_mean(ctx), running_var(ctx), fused);
+                    running_mean(ctx), running_var(ctx), fused, shift);
 }
 
 Attention::Attention(const Scope& scope, int64_t channels)

@@ -44,6 +44,9 @@ struct Conv2d {
   [[nodiscard]] explicit operator bool() const { return kernel > 0; }
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x,
                  int64_t stride = 1, bool relu = false) const;
+  // The end of a residual block: the convolution of x, 1x1, added to `addend`.
+  Var added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend,
+               const Var& x) const;
   [[nodiscard]] Var bias_var(const Context& ctx) const { return bias ? bias(ctx) : Var(); }
 };
 
@@ -67,9 +70,9 @@ struct ConditionalBatchNorm {
   ConditionalBatchNorm() = default;
   ConditionalBatchNorm(const Scope& scope, int64_t channels, int64_t condition,
                        const BatchNormOptions& options);
-  // `upsample` also fuses the nearest 2x upsampling.
+  // `upsample` also fuses the nearest 2x upsampling; `shift` as in batch_norm.
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x,
-                 const Var& condition, bool upsample) const;
+                 const Var& condition, bool upsample, const Tensor& shift = {}) const;
 };
 
 // BigGAN's non-local block: x + gamma o(attention(theta(x), pool phi(x), pool g(x))).

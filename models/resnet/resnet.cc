@@ -43,12 +43,12 @@ ResNet::Unit ResNet::make_unit(const Scope& scope, int64_t in, int64_t out, int6
 
 Var ResNet::unit(const Context& ctx, const Unit& u, const Var& x) const {
   const Var activated = u.bn_1(ctx, x);
-  // The projection reads the pre-activation; an identity shortcut reads the raw input.
-  const Var shortcut = u.conv_sc ? u.conv_sc(ctx, {}, activated, u.stride) : x;
   Var h = u.conv_1(ctx, {}, activated, bottleneck_ ? 1 : u.stride);
+  // The projection reads the pre-activation; an identity shortcut reads the raw input. It stands
+  // behind conv_1, whose gradient is the cheaper one to add to another.
+  const Var shortcut = u.conv_sc ? u.conv_sc(ctx, {}, activated, u.stride) : x;
   h = u.conv_2(ctx, {}, u.bn_2(ctx, h), bottleneck_ ? u.stride : 1);
-  if (bottleneck_) h = u.conv_3(ctx, {}, u.bn_3(ctx, h));
-  return add(ctx, h, shortcut);
+  return bottleneck_ ? u.conv_3.added_to(ctx, {}, shortcut, u.bn_3(ctx, h)) : add(ctx, h, shortcut);
 }
 
 Var ResNet::operator()(const Context& ctx, const Var& x) const {

@@ -71,6 +71,8 @@ PACKED = {
     "max_pool_kernel": {("st", 4), ("st", 8)},  # the same
     "normalize_kernel": {("ld", 1), ("ld", 4), ("ld", 8)},  # u8 pixels
     "pool_sum_kernel": set(),
+    "relu_pool_backward_kernel": set(),
+    "relu_pool_kernel": set(),
     "reparametrize_backward_kernel": set(),
     "reparametrize_kernel": set(),
     "softmax_backward_kernel": set(),

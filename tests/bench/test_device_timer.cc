@@ -132,7 +132,7 @@ TEST_CASE("a profile counts inner launchers once") {
   const std::vector<int64_t> sizes = {2, 3};
   profiler.begin("outer", {});
   clock.now += 1;
-  profiler.begin("inner", sizes);
+  profiler.begin("inner", {.sizes = sizes});
   clock.now += 20;
   profiler.end();
   clock.now += 2;

@@ -121,6 +121,17 @@ TEST_CASE("a step is one JSON object") {
   }));
 }
 
+TEST_CASE("a step's prediction stands beside what a GPU takes") {
+  std::vector<std::string> arguments = tiny_step();
+  arguments.insert(arguments.begin(), {"--predict", "--copy-rate", "2.5"});
+  const ProcessResult result = bench(arguments);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(result.out.find("2.5 TB/s") != std::string::npos);
+  CHECK(result.out.find("spectral_norm_forward") != std::string::npos);
+  CHECK((result.out.find("measured ms") != std::string::npos) == (kDevice != "cpu"));
+}
+
 TEST_CASE("a collective of one rank is one JSON object") {
   const Json report = json_of(bench({"all_reduce", "--json", "-e", "64", "-f", "8", "-n", "2"}));
   CHECK(report.at("ranks") == 1);
@@ -139,6 +150,9 @@ TEST_CASE("bench: bad command lines end with 64") {
        {std::vector<std::string>{"train.batch=3"},
         {"--json"},
         {"--ranks"},
+        {"--predict"},
+        {"--predict", "--json", "--step", "fmnist-32-tiny"},
+        {"--predict", "--copy-rate", "0", "--step", "fmnist-32-tiny"},
         {"--sizes", "large"},
         {"--step", "fmnist-32-tiny", "--benchmark_filter=x"},
         {"--seconds", "0"},

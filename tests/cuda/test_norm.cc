@@ -153,14 +153,16 @@ TEST_CASE("merged moments and statistics") {
                stored = twins.fresh({2, c}, DType::kF64);
     const Twin mean = twins.normal({c}, DType::kF32);
     const Twin variance = twins.of({c}, DType::kF32, std::vector<double>(c, 0.3));
+    const Twin shift = twins.normal({c}, DType::kF32), shifted = twins.fresh({2, c}, DType::kF64);
     twins.run([&](const auto& ex, auto at) {
       merge_moments(ex, at(gathered), at(merged));
       merge_moments(ex, at(none), at(empty));
       statistics_of_moments(ex, at(merged), 1e-4, at(statistics));
       statistics_of_moments(ex, at(empty), 1e-4, at(of_empty));
-      statistics_of_stored(ex, at(mean), at(variance), 1e-4, at(stored));
+      statistics_of_stored(ex, at(mean), at(variance), {}, 1e-4, at(stored));
+      statistics_of_stored(ex, at(mean), at(variance), at(shift), 1e-4, at(shifted));
     });
-    for (const Twin& t : {merged, statistics, stored}) twins.require_close(t, 1e-13);
+    for (const Twin& t : {merged, statistics, stored, shifted}) twins.require_close(t, 1e-13);
     twins.require_equal(empty);
     twins.require_equal(of_empty);
   }
@@ -177,8 +179,10 @@ TEST_CASE("running statistics follow the batch, and no empty or broken one") {
     Twins twins;
     const Twin batch = twins.of({5}, DType::kF64, moments);
     const Twin mean = twins.normal({2}, DType::kF32), variance = twins.normal({2}, DType::kF32);
+    const Twin shift = twins.normal({2}, DType::kF32);
     twins.run([&](const auto& ex, auto at) {
-      update_running_statistics(ex, at(batch), 0.75, at(mean), at(variance));
+      update_running_statistics(ex, at(batch), {}, 0.75, at(mean), at(variance));
+      update_running_statistics(ex, at(batch), at(shift), 0.75, at(mean), at(variance));
     });
     for (const Twin& t : {mean, variance}) {
       twins.require_close(t, std::numeric_limits<float>::epsilon());

@@ -38,6 +38,27 @@ TEST_CASE("column sums") {
   }
 }
 
+TEST_CASE("gradients in front of a ReLU, and their column sums") {
+  const DType dtype = GENERATE(DType::kF32, DType::kBF16);
+  for (const Shape& shape : kShapes) {
+    const int64_t rows = shape.elems() / std::max<int64_t>(shape[-1], 1);
+    for (const bool accumulate : {false, true}) {
+      Twins twins;
+      const Twin y = twins.normal(shape, dtype), d_y = twins.normal(shape, dtype);
+      const Twin d = twins.fresh(shape, dtype);
+      const Twin sums = accumulate ? twins.normal({shape[-1]}, DType::kF32)
+                                   : twins.fresh({shape[-1]}, DType::kF32);
+      const Twin scratch = twins.fresh({column_sum_scratch_elems(shape)}, DType::kF64);
+      twins.run([&](const auto& ex, auto at) {
+        relu_backward_sums(ex, at(y), at(d_y), at(d), at(sums), accumulate, at(scratch));
+      });
+      INFO(to_string(shape) << (accumulate ? ", accumulated" : ""));
+      twins.require_equal(d);
+      twins.require_close(sums, sum_tolerance(DType::kF32, rows + 1));
+    }
+  }
+}
+
 // A large mean: f32 partial sums of a chunk, f64 across the chunks.
 TEST_CASE("column sums of values far from zero") {
   Twins twins;

@@ -5,6 +5,7 @@
 
 #include "kernels/spatial/global_pool.h"
 #include "kernels/spatial/max_pool.h"
+#include "kernels/spatial/relu_pool.h"
 #include "kernels/spatial/resample.h"
 #include "tests/cuda/twins.h"
 
@@ -116,6 +117,28 @@ TEST_CASE("resampling by two") {
       twins.require_close(up, tolerance);
       twins.require_close(down, tolerance);
       twins.require_equal(sum);
+    }
+  }
+}
+
+TEST_CASE("ReLU and average pool") {
+  const DType dtype = GENERATE(DType::kF32, DType::kBF16);
+  for (const Shape& small : kShapes) {
+    const Shape large = doubled(small);
+    for (const bool accumulate : {false, true}) {
+      Twins twins;
+      const Twin x = twins.normal(large, dtype), y = twins.fresh(large, dtype);
+      const Twin pooled = twins.fresh(small, dtype), d_pooled = twins.normal(small, dtype);
+      const Twin d_y = twins.normal(large, dtype);
+      const Twin d_x = accumulate ? twins.normal(large, dtype) : twins.fresh(large, dtype);
+      twins.run([&](const auto& ex, auto at) {
+        relu_pool_forward(ex, at(x), at(y), at(pooled));
+        relu_pool_backward(ex, at(y), at(d_y), at(d_pooled), at(d_x), accumulate);
+      });
+      INFO(to_string(small) << (accumulate ? ", accumulated" : ""));
+      twins.require_equal(y);
+      twins.require_close(pooled, sum_tolerance(dtype, 4));
+      twins.require_close(d_x, sum_tolerance(dtype));
     }
   }
 }

@@ -36,8 +36,18 @@ class Sums {
     return tape.record("sum", inputs, std::vector<Tensor>(outputs, ones()), backward, {}, turn);
   }
 
-  void backward(const Var& loss) {
-    tape.seed(loss, ones());
+  // A node that passes its gradient on to all inputs.
+  Var sum(const std::vector<Var>& inputs) {
+    const int count = static_cast<int>(inputs.size());
+    const auto backward = [count](Backward& b) {
+      for (int i = 0; i < count; ++i) b.pass_on(i);
+    };
+    return tape.record("sum", inputs, std::vector<Tensor>{ones()}, backward)[0];
+  }
+
+  void backward(const Var& loss) { backward(loss, ones()); }
+  void backward(const Var& loss, const Tensor& gradient) {
+    tape.seed(loss, gradient);
     tape.backward(ctx);
   }
 
@@ -48,9 +58,9 @@ class Sums {
   std::vector<int64_t> live_gradients;  // bytes of the tape's gradients as each node runs
   std::vector<Tensor> gradients;        // of the leaves
 
- private:
   Tensor ones() { return tensor_of(ctx, {kElems}, DType::kF32, std::vector<double>(kElems, 1)); }
 
+ private:
   static void add_up(const Backward& b, int outputs, const GradTarget& d) {
     for (int64_t e = 0; e < kElems; ++e) {
       float& sum = d.view.as<float>()[e];
@@ -121,4 +131,38 @@ TEST_CASE("tape: outputs that nobody uses leave a node at once its turn") {
   s.node("unused", {w}, Turn::kAtOnce);
   s.backward(s.node("seeded", {x}, Turn::kAtOnce)[0]);
   CHECK(s.events == Names{"seeded", "x", "w"});  // "unused" had nothing to do, but its turn
+}
+
+TEST_CASE("tape: terms of a sum share its gradient, which takes no memory of their own") {
+  Sums s;
+  const Var x = s.leaf("x"), y = s.leaf("y");
+  const Var first = s.node("first", {x})[0], second = s.node("second", {y})[0];
+  s.backward(s.node("end", {s.sum({first, second})})[0]);
+  CHECK(s.events == Names{"end", "second", "y", "first", "x"});
+  // A gradient of their own for the sum, and none for its terms.
+  for (const int64_t bytes : s.live_gradients) {
+    CHECK(bytes <= kElems * int64_t{sizeof(float)});
+  }
+  for (const Tensor& gradient : s.gradients) CHECK(read(gradient)[0] == 1);
+}
+
+TEST_CASE("tape: who adds to a shared gradient changes it for nobody else") {
+  Sums s;
+  const Var x = s.leaf("x"), y = s.leaf("y");
+  const Var first = s.node("first", {x})[0], second = s.node("second", {y})[0];
+  const Var both = s.sum({first, second});
+  // Runs before `first` and `second`, adds to the gradient of `first` alone.
+  const Var again = s.sum({first, first});
+  const Tensor gradient = s.ones();
+  s.backward(s.sum({again, both}), gradient);
+  CHECK(read(s.gradients[0])[0] == 3);
+  CHECK(read(s.gradients[1])[0] == 1);
+  CHECK(read(gradient)[0] == 1);
+}
+
+TEST_CASE("tape: a leaf keeps its own buffer") {
+  Sums s;
+  const Var x = s.leaf("x");
+  s.backward(s.sum({x, x, x}));
+  CHECK(read(s.gradients[0])[0] == 3);
 }

@@ -24,7 +24,7 @@ std::vector<double> numbers(uint64_t seed, int64_t elems) {
 // The launchers that ran.
 class Launches : public KernelObserver {
  public:
-  void begin(std::string_view launcher, std::span<const int64_t>) override {
+  void begin(std::string_view launcher, const LaunchWork&) override {
     names.emplace_back(launcher);
   }
   void end() override {}

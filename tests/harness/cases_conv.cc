@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/ops/elementwise.h"
 #include "engine/ops/spatial.h"
 #include "tests/harness/builders.h"
 
@@ -66,6 +67,25 @@ OpCase shortcut_rewrite(bool up) {
           .length = 192};
 }
 
+// The end of a residual block, with a bias or without.
+OpCase block_end_case(const Shape& x, int64_t k, bool has_bias) {
+  const Shape y{x[0], x[1], x[2], k};
+  OpCase c{.name = fmt::format("conv1x1_add/x:{}/k:{}/bias:{:d}", dims(x), k, has_bias),
+           .inputs = {{"x", x}, parameter("w", {k, 1, 1, x[3]}), {"addend", y}},
+           .run =
+               [=](const Context& ctx, Inputs v) {
+                 return Outputs{conv1x1_add(ctx, v[0], v[1], has_bias ? v[3] : Var(), v[2])};
+               },
+           .composite =
+               [=](const Context& ctx, Inputs v) {
+                 const Var bias = has_bias ? v[3] : Var();
+                 return Outputs{add(ctx, conv2d(ctx, v[0], v[1], bias, {}), v[2])};
+               },
+           .length = std::max(y.elems() / std::max<int64_t>(1, k), std::max(x[3], k))};
+  if (has_bias) c.inputs.push_back(parameter("bias", {k}));
+  return c;
+}
+
 }  // namespace
 
 OpCase conv_case(const ConvSpec& s) {
@@ -112,6 +132,10 @@ std::vector<OpCase> conv_cases() {
                                                  {6, 8, 8, 33, 31, 1, 2, 0, false}}) {
     cases.push_back(conv_case(s));
   }
+  cases.push_back(block_end_case({3, 5, 7, 8}, 33, true));
+  cases.push_back(block_end_case({31, 4, 4, 24}, 16, false));
+  cases.push_back(block_end_case({2, 4, 6, 3}, 5, true));
+  cases.push_back(block_end_case({0, 2, 2, 8}, 4, true));
   cases.push_back(transposed_case(2, 4, 3, 5));
   cases.push_back(transposed_case(33, 8, 32, 16));
   cases.push_back(transposed_case(0, 4, 3, 5));

@@ -79,6 +79,10 @@ std::vector<OpCase> elementwise_cases() {
     cases.push_back(unary_case("used_twice", s, [](const Context& ctx, const Var& x) {
       return add(ctx, tanh(ctx, x), x);
     }));
+    cases.push_back(unary_case("used_by_sums", s, [](const Context& ctx, const Var& x) {
+      const Var twice = add(ctx, x, x);
+      return add(ctx, add(ctx, twice, tanh(ctx, twice)), reshape(ctx, x, x.shape()));
+    }));
     cases.push_back(binary_case("add", s, s, add));
     cases.push_back(binary_case("concat_features", s, s, concat_features));
     cases.push_back(add_bias_case(s));

@@ -31,6 +31,21 @@ OpCase box_downsample_case(const Shape& x, int64_t factor) {
   return c;
 }
 
+OpCase relu_avg_pool_case(const Shape& x) {
+  const auto outputs = [](const std::pair<Var, Var>& both) {
+    return Outputs{both.first, both.second};
+  };
+  return {.name = "relu_avg_pool2x2/shape:" + dims(x),
+          .inputs = {{.name = "x", .shape = x, .kink_margin = 0.01}},
+          .run = [outputs](const Context& ctx,
+                           Inputs in) { return outputs(relu_avg_pool2x2(ctx, in[0])); },
+          .composite =
+              [outputs](const Context& ctx, Inputs in) {
+                return outputs({relu(ctx, in[0]), avg_pool2x2(ctx, in[0])});
+              },
+          .length = 4};
+}
+
 }  // namespace
 
 OpCase pool_case(const std::string& op, const Shape& x) {
@@ -61,6 +76,7 @@ std::vector<OpCase> spatial_cases() {
   for (const char* op : {"avg_pool2x2", "max_pool2x2"}) {
     for (const Shape& s : even) cases.push_back(pool_case(op, s));
   }
+  for (const Shape& s : even) cases.push_back(relu_avg_pool_case(s));
   for (const Shape& s : even) cases.push_back(box_downsample_case(s, 2));
   cases.push_back(box_downsample_case({3, 8, 12, 3}, 4));
   for (const Shape& s : any) cases.push_back(add_upsampled_case(s));

@@ -106,10 +106,10 @@ TEST_CASE("moments: merging parts is as good as one batch, empty parts are skipp
 
 TEST_CASE("moments: running statistics follow the batch, and no empty or broken one") {
   Moments m;
-  const auto running = [&](const std::vector<double>& moments) {
+  const auto running = [&](const std::vector<double>& moments, const Tensor& shift = {}) {
     const Tensor mean = tensor_of(m.ctx, {2}, DType::kF32, std::vector<double>{1, 2});
     const Tensor variance = tensor_of(m.ctx, {2}, DType::kF32, std::vector<double>{3, 4});
-    update_running_statistics(m.ex, tensor_of(m.ctx, {5}, DType::kF64, moments), 0.75, mean,
+    update_running_statistics(m.ex, tensor_of(m.ctx, {5}, DType::kF64, moments), shift, 0.75, mean,
                               variance);
     std::vector<double> both = read(mean);
     for (const double v : read(variance)) both.push_back(v);
@@ -118,6 +118,9 @@ TEST_CASE("moments: running statistics follow the batch, and no empty or broken 
   // Four rows: mean (5, 6), centred squares (8, 12), so biased variances 2 and 3.
   CHECK(running({4, 5, 6, 8, 12}) == std::vector<double>{2, 3, 2.75, 3.75});
   CHECK(running({0, 0, 0, 0, 0}) == std::vector<double>{1, 2, 3, 4});
+  const Tensor shift = tensor_of(m.ctx, {2}, DType::kF32, std::vector<double>{4, -8});
+  CHECK(running({4, 5, 6, 8, 12}, shift) == std::vector<double>{3, 1, 2.75, 3.75});
+  CHECK(running({0, 0, 0, 0, 0}, shift) == std::vector<double>{1, 2, 3, 4});
   const double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK(running({4, nan, 6, nan, 12}) == std::vector<double>{1, 3, 3, 3.75});
 }

@@ -16,7 +16,7 @@ namespace {
 // How often each launcher ran.
 class Calls final : public KernelObserver {
  public:
-  void begin(std::string_view launcher, std::span<const int64_t>) override {
+  void begin(std::string_view launcher, const LaunchWork&) override {
     ++counts[std::string(launcher)];
   }
   void end() override {}
