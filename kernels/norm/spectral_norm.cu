@@ -15,8 +15,10 @@ constexpr int kWarps = kThreads / kWarp;
 constexpr int kPack = kPackElems<float>;  // half a pack where y is bf16
 constexpr int kTile = static_cast<int>(kSpectralTile);
 constexpr int kRowsPerWarp = kTile / kWarps;  // of v W^T: v is read once for so many rows
-constexpr int kMapElems = 16 * kThreads;      // of an element-wise block: four packs per thread
-constexpr int kMaxWeights = 128;              // of one table: 10 KiB of the 32 KiB for arguments
+// Of an element-wise block, 16 packs per thread: beside them the sums that it begins with, a number
+// for each kSpectralDot elements or kSpectralTile columns, are a few percent.
+constexpr int kMapElems = 64 * kThreads;
+constexpr int kMaxWeights = 128;  // of one table: 10 KiB of the 32 KiB for arguments
 
 // Note [Tables]: a kernel does the work of all weights of a network. Its argument is a table of
 // them, by value, so that nothing is copied to the device and a captured graph keeps it. A weight
