@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/common/pack.cuh"
+#include "kernels/common/ahead.cuh"
 
 namespace bigbigan {
 
@@ -24,13 +24,13 @@ __device__ inline void column_sums(const T* __restrict__ x, int64_t rows, int64_
   for (float& sum : sums) sum = 0;
   if (lane < lanes) {
     const T* from = x + (thread - lane * units) * N;
-#pragma unroll 4
-    for (int64_t row = lane; row < rows; row += lanes) {
-      float v[N];
-      load(from + row * stride, v);
+    for_each_ahead<4>(
+        int64_t{lane}, rows, int64_t{lanes},
+        [&](int64_t row) { return floats_at<N>(from + row * stride); },
+        [&](const Floats<N>& row) {
 #pragma unroll
-      for (int k = 0; k < N; ++k) sums[k] += v[k];
-    }
+          for (int k = 0; k < N; ++k) sums[k] += row.v[k];
+        });
   }
 #pragma unroll
   for (int k = 0; k < N; ++k) partial[k][thread] = sums[k];

@@ -152,7 +152,6 @@ __global__ void sums_kernel(const Norm<T> norm, const T* __restrict__ d_y, doubl
   float sum[2 * W] = {};  // of g, and of g (x - mean)
   const Channels<W> channels(norm, n);
   if (c < norm.channels) {
-#pragma unroll 2  // the reads of two rows are under way
     for (int r = static_cast<int>(threadIdx.y); r < norm.rows; r += static_cast<int>(blockDim.y)) {
       const int row = n * norm.rows + r;
       float v[W], g[W];

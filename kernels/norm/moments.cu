@@ -1,3 +1,4 @@
+#include "kernels/common/ahead.cuh"
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/width.cuh"
@@ -34,15 +35,15 @@ __global__ void block_moments_kernel(const T* __restrict__ x, int rows, int chan
   if (inside) {
     load(x + int64_t{begin} * channels + c, shift);
     float count = 0;
-    for (int r = begin + static_cast<int>(threadIdx.y); r < end;
-         r += static_cast<int>(blockDim.y)) {
-      float v[W];
-      load(x + int64_t{r} * channels + c, v);
-      count += 1;
-      const float inverse = __fdividef(1.0f, count);
+    for_each_ahead<4>(
+        begin + static_cast<int>(threadIdx.y), end, static_cast<int>(blockDim.y),
+        [&](int r) { return floats_at<W>(x + int64_t{r} * channels + c); },
+        [&](const Floats<W>& row) {
+          count += 1;
+          const float inverse = __fdividef(1.0f, count);
 #pragma unroll
-      for (int k = 0; k < W; ++k) add_distance(m[k], m[W + k], v[k] - shift[k], inverse);
-    }
+          for (int k = 0; k < W; ++k) add_distance(m[k], m[W + k], row.v[k] - shift[k], inverse);
+        });
     m[2 * W] = count;
   }
   combine_down<kThreads>(m, [](float(&mine)[2 * W + 1], const float(&other)[2 * W + 1]) {
