@@ -80,11 +80,18 @@ __global__ void merge_blocks_kernel(const double* __restrict__ partial, int rows
   const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
   double m[3] = {};
   if (c < channels) {
-    for (int b = static_cast<int>(threadIdx.y); b * rows_per_block < rows; b += kColumnsDown) {
-      const double* from = partial + int64_t{b} * 2 * channels + c;
-      const int count = min(rows_per_block, rows - b * rows_per_block);
-      merge_into(m, {static_cast<double>(count), from[0], from[channels]});
-    }
+    struct Part {
+      double moments[3];
+    };
+    const int blocks = rows == 0 ? 0 : (rows - 1) / rows_per_block + 1;
+    for_each_ahead<8>(
+        static_cast<int>(threadIdx.y), blocks, kColumnsDown,
+        [&](int b) -> Part {
+          const double* from = partial + int64_t{b} * 2 * channels + c;
+          const int count = min(rows_per_block, rows - b * rows_per_block);
+          return {{static_cast<double>(count), from[0], from[channels]}};
+        },
+        [&](const Part& part) { merge_into(m, part.moments); });
   }
   combine_down<kColumnBlock>(
       m, [](double(&mine)[3], const double(&other)[3]) { merge_into(mine, other); });
