@@ -135,7 +135,8 @@ Limits limits_of(const std::string& name) {
       // f64 sums of blocks of rows, which are few here.
       {"batch_moments", {.of_floor = 1.08, .used = 0.9, .repeats = 1.15}},
       {"column_sum", {.of_floor = 1.08, .used = 0.9}},
-      {"batch_norm_backward_sums", {.used = 0.89, .repeats = 1.15}},  // of images
+      // The same of images.
+      {"batch_norm_backward_sums", {.used = 0.89, .repeats = 1.15}},
       // The case adds x to itself.
       {"add_scaled", {.repeats = 1.6}},
       // The pixels of a window read the same.
@@ -146,6 +147,7 @@ Limits limits_of(const std::string& name) {
       {"fold_upsample_weight", {.width = 80}},
       // Three channels are no pack; a thread reads all pixels of a box at a time.
       {"box_downsample", {.used = 0.45, .repeats = 2.1, .width = 60}},
+      // Beside each pack, the number of the first sample.
       {"random_normal", {.width = 240}},
       // A few numbers in all.
       {"adversarial", {.used = 0, .repeats = 7, .width = 0}},
