@@ -24,6 +24,10 @@ Tensor KernelSetup::normal(const Shape& shape, double deviation, double mean) {
   return normal_tensor(ctx, shape, dtype, {++operands_, deviation, mean, rounded_to_});
 }
 
+Tensor KernelSetup::master(const Shape& shape) {
+  return normal_tensor(ctx, shape, single(), {.seed = ++operands_, .rounded_to = rounded_to_});
+}
+
 std::string check_kernel(const KernelCase& c, const AnyExec& exec, Allocator& allocator,
                          DType dtype, double& worst_error) {
   HostAllocator host;

@@ -26,6 +26,7 @@ class KernelSetup {
       : ctx(ctx), dtype(dtype), rounded_to_(rounded_to) {}
 
   [[nodiscard]] Tensor normal(const Shape& shape, double deviation = 1, double mean = 0);
+  [[nodiscard]] Tensor master(const Shape& shape);  // the same, of single()
   [[nodiscard]] Tensor fresh(const Shape& shape) const { return Tensor::empty(ctx, shape, dtype); }
   [[nodiscard]] Tensor fresh(const Shape& shape, DType other) const {
     return Tensor::empty(ctx, shape, other);

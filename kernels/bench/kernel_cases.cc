@@ -7,6 +7,7 @@
 #include "kernels/loss/adversarial.h"
 #include "kernels/random/philox.h"
 #include "kernels/reduce/column_sum.h"
+#include "kernels/spatial/global_pool.h"
 #include "kernels/spatial/max_pool.h"
 #include "kernels/spatial/relu_pool.h"
 #include "kernels/spatial/resample.h"
@@ -69,6 +70,20 @@ KernelCase relu_pool_backward_case(const Shape& x, const Shape& pooled) {
                                     relu_pool_backward(ex, y, d_y, d_mean, d_x, false);
                                   }),
                                   {y, d_y, d_mean, d_x},
+                                  {d_x}};
+          }};
+}
+
+KernelCase max_pool_backward_case(const Shape& x) {
+  return {.name = named("max_pool_backward", x), .prepare = [=](KernelSetup& s) {
+            const Tensor from = s.normal(x), to = s.fresh(max_pool_shape(x, {}));
+            const Tensor argmax = s.fresh(to.shape(), DType::kU8);
+            s.ctx.run([&](const auto& ex) { max_pool_forward(ex, {}, from, to, argmax); });
+            const Tensor d_y = s.normal(to.shape()), d_x = s.fresh(x);
+            return PreparedKernel{s.launch([=](const auto& ex) {
+                                    max_pool_backward(ex, {}, argmax, d_y, d_x, false);
+                                  }),
+                                  {argmax, d_y, d_x},
                                   {d_x}};
           }};
 }
@@ -196,6 +211,14 @@ std::vector<KernelCase> memory_cases(const KernelSizes& z) {
   list.push_back(relu_pool_case(x, small));
   list.push_back(relu_pool_backward_case(x, small));
   list.push_back(max_pool_case({n, r, r, c / 2}));
+  list.push_back(max_pool_backward_case({n, r, r, c / 2}));
+  list.push_back(map_case("global_pool_forward", small, {n, c}, [](const auto& ex, View a, View y) {
+    global_pool_forward(ex, a, 1, y);
+  }));
+  list.back().length = half * half;
+  list.push_back(
+      map_case("global_pool_backward", {n, c}, small,
+               [](const auto& ex, View g, View d) { global_pool_backward(ex, g, 1, d, false); }));
   list.push_back(column_sum_case(x));
   list.push_back(relu_backward_sums_case(x));
   list.push_back(normalize_case({n, z.image, z.image, 3}));

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "kernels/bench/kernel_cases.h"
+#include "kernels/conv/fold_weight.h"
 #include "kernels/norm/spectral_norm.h"
 #include "kernels/optim/adam.h"
 #include "models/bigbigan/bigbigan.h"
+#include "tests/harness/op_case.h"
 
 namespace bigbigan {
 namespace {
@@ -52,6 +54,46 @@ KernelCase spectral_case(const std::string& network, const std::vector<Shape>& s
               },
           .takes_bf16 = false,
           .length = longest};
+}
+
+KernelCase spectral_backward_case(const std::string& network, const std::vector<Shape>& shapes) {
+  int64_t elems = 0;
+  for (const Shape& w : shapes) elems += w.elems();
+  return {.name = fmt::format("spectral_norm_backward/network:{}/weights:{}/elems:{}", network,
+                              shapes.size(), elems),
+          .prepare =
+              [=](KernelSetup& s) {
+                PreparedKernel k;
+                std::vector<Tensor> vectors;
+                std::vector<SpectralNormBackwardArgs> args;
+                for (const Shape& shape : shapes) {
+                  const Tensor d_y = s.normal(shape), y = s.normal(shape), d_w = s.fresh(shape);
+                  const Tensor u = s.normal({shape[0]}), v = s.normal({shape.elems() / shape[0]});
+                  const Tensor sigma = s.normal({1}, 0, 1);
+                  args.push_back({d_y, y, u, v, sigma, d_w});
+                  vectors.insert(vectors.end(), {u, v, sigma});
+                  k.moved.insert(k.moved.end(), {d_y, y, d_w});
+                  k.results.push_back(d_w);
+                }
+                const Tensor scratch =
+                    s.fresh({spectral_norm_backward_scratch_elems(args)}, DType::kF64);
+                k.launch = s.launch([args, vectors, kept = k.moved, scratch](const auto& ex) {
+                  spectral_norm_backward(ex, args, scratch);
+                });
+                return k;
+              },
+          .takes_bf16 = false,
+          .length = elems};
+}
+
+// The f32 weight (K, 3, 3, C) of a convolution, as the activations' 4x4 one beside it.
+template <class Launch>
+KernelCase fold_case(const char* name, const Shape& w, const Shape& v, const Launch& launch) {
+  return {.name = fmt::format("{}/w:{}", name, dims(w)), .prepare = [=](KernelSetup& s) {
+            const Tensor from = s.master(w), to = s.fresh(v);
+            return PreparedKernel{
+                s.launch([=](const auto& ex) { launch(ex, from, to); }), {from, to}, {to}};
+          }};
 }
 
 // 36 bytes per weight, or 38 with those that bf16 forward passes read.
@@ -113,8 +155,14 @@ KernelCase norm_case(int64_t elems) {
 std::vector<KernelCase> weight_kernels(const KernelSizes& z) {
   const BigBiGAN model(z.model);
   const int64_t elems = model.d_store.parameter_count();
+  const int64_t c = z.channels;
   return {spectral_case("g", spectral_weights(model.g_store)),
           spectral_case("d", spectral_weights(model.d_store)),
+          spectral_backward_case("d", spectral_weights(model.d_store)),
+          fold_case("fold_upsample_weight", {c, 3, 3, 2 * c}, {2 * c, 4, 4, c},
+                    [](const auto& ex, View w, View v) { fold_upsample_weight(ex, w, v); }),
+          fold_case("fold_avg_pool_weight", {c, 3, 3, c}, {c, 4, 4, c},
+                    [](const auto& ex, View w, View v) { fold_avg_pool_weight(ex, w, v); }),
           update_case(elems, false),
           update_case(elems, true),
           average_case(elems),

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/common/pack.cuh"
+#include "kernels/common/ahead.cuh"
 
 namespace bigbigan {
 
@@ -11,24 +11,26 @@ namespace bigbigan {
 // that most channel counts divide or fill, so that few threads idle.
 inline constexpr int kColumnThreads = 256;
 
-// Sums `rows` rows of `units` units of N columns in a fixed order; read(row, unit, v) reads one
-// unit, and each is read once. The threads 0 ... units-1 get the sums of their unit. A block of
-// kColumnThreads calls it, all of it, once in a kernel.
-template <int N, class Read>
-__device__ inline void sum_columns_of(int64_t rows, int units, float (&sums)[N], const Read& read) {
+// Sums `rows` rows of `units` units of N columns in a fixed order: the v[N] of what read(row, unit)
+// returns and use() then gets, each once. The threads 0 ... units-1 get the sums of their unit. A
+// block of kColumnThreads calls it, all of it, once in a kernel.
+template <int N, class Read, class Use>
+__device__ inline void sum_columns_of(int64_t rows, int units, float (&sums)[N], const Read& read,
+                                      const Use& use) {
   GPU_SHARED(float, partial, [N][kColumnThreads]);
   const int thread = static_cast<int>(threadIdx.x);
   // Few columns: neighbouring threads go on in the next rows, which follow in memory.
   const int lanes = kColumnThreads / units, lane = thread / units;
   for (float& sum : sums) sum = 0;
   if (lane < lanes) {
-#pragma unroll 4
-    for (int64_t row = lane; row < rows; row += lanes) {
-      float v[N];
-      read(row, thread - lane * units, v);
+    for_each_ahead<4>(
+        int64_t{lane}, rows, int64_t{lanes},
+        [&](int64_t row) { return read(row, thread - lane * units); },
+        [&](const auto& row) {
+          use(row);
 #pragma unroll
-      for (int k = 0; k < N; ++k) sums[k] += v[k];
-    }
+          for (int k = 0; k < N; ++k) sums[k] += row.v[k];
+        });
   }
 #pragma unroll
   for (int k = 0; k < N; ++k) partial[k][thread] = sums[k];
@@ -49,9 +51,10 @@ __device__ inline void sum_columns_of(int64_t rows, int units, float (&sums)[N],
 template <int N, class T>
 __device__ inline void column_sums(const T* __restrict__ x, int64_t rows, int64_t stride, int units,
                                    float (&sums)[N]) {
-  sum_columns_of(rows, units, sums, [&](int64_t row, int unit, float(&v)[N]) {
-    load(x + row * stride + unit * N, v);
-  });
+  sum_columns_of(
+      rows, units, sums,
+      [&](int64_t row, int unit) { return floats_at<N>(x + row * stride + unit * N); },
+      [](const Floats<N>&) {});
 }
 
 }  // namespace bigbigan

@@ -20,8 +20,8 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 
-// A shared array of the block: GPU_SHARED(float, tile, [4][64]);
-#define GPU_SHARED(T, name, extents) __shared__ T name extents
+// A shared array of the block, 16-byte aligned as packs need it: GPU_SHARED(float, tile, [4][64]);
+#define GPU_SHARED(T, name, extents) __shared__ __align__(16) T name extents
 // The shared memory whose size is the launch's argument, as T*, 16-byte aligned.
 #define GPU_DYNAMIC_SHARED(T, name)             \
   extern __shared__ uint4 gpu_dynamic_shared[]; \

@@ -22,7 +22,8 @@
 namespace bigbigan {
 
 inline constexpr int kPackBytes = 16;
-// Elements in one access: 4 of f32, 8 of bf16. Where both meet in a loop, 8.
+// Elements in one access: 4 of f32, 8 of bf16. Where both meet in a loop, those of f32 and half a
+// pack of bf16: eight of f32 would be two accesses, each of which uses half of its sectors.
 template <class T>
 inline constexpr int kPackElems = kPackBytes / static_cast<int>(sizeof(T));
 
@@ -44,6 +45,34 @@ __device__ inline T from_float(float value) {
   }
 }
 
+// --- words ---
+
+// One float per word, or two of bf16, the first in the lower half.
+template <class T, int kWords>
+__device__ inline void floats_of_words(const uint32_t (&word)[kWords], float* out) {
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      out[i] = __uint_as_float(word[i]);
+    } else {
+      out[2 * i] = __uint_as_float(word[i] << 16);
+      out[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000);
+    }
+  }
+}
+
+template <class T, int kWords>
+__device__ inline void words_of_floats(const float* in, uint32_t (&word)[kWords]) {
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      word[i] = __float_as_uint(in[i]);
+    } else {
+      word[i] = round_to_bf16x2(in[2 * i], in[2 * i + 1]);
+    }
+  }
+}
+
 // --- 16 bytes ---
 
 // The words are one uint4: a struct of eight bf16 would be copied member by
@@ -61,38 +90,31 @@ struct Pack {
 
   __device__ void to_floats(float* out) const {
     const uint32_t word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (kElems == 4) {
-        out[i] = __uint_as_float(word[i]);
-      } else {
-        out[2 * i] = __uint_as_float(word[i] << 16);
-        out[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000);
-      }
-    }
+    floats_of_words<T>(word, out);
   }
 
   __device__ static Pack from_floats(const float* in) {
     uint32_t word[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (kElems == 4) {
-        word[i] = __float_as_uint(in[i]);
-      } else {
-        word[i] = round_to_bf16x2(in[2 * i], in[2 * i + 1]);
-      }
-    }
+    words_of_floats<T>(in, word);
     return {{word[0], word[1], word[2], word[3]}};
   }
 };
 
 // --- N elements, of any kind ---
 
-// N neighbours as floats, N = 1 or a multiple of the pack; then `address` is a multiple of 16.
+template <class T>
+inline constexpr int kHalfPack = kPackBytes / 2 / static_cast<int>(sizeof(T));
+
+// N neighbours as floats, N = 1, half a pack of bf16 or a multiple of the pack; `address` is a
+// multiple of the element, 8 or 16 bytes.
 template <int N, class T>
 __device__ inline void load(const T* address, float (&out)[N]) {
   if constexpr (N == 1) {
     out[0] = to_float(*address);
+  } else if constexpr (N == kHalfPack<T>) {
+    const uint2 both = *reinterpret_cast<const uint2*>(address);
+    const uint32_t word[2] = {both.x, both.y};
+    floats_of_words<T>(word, out);
   } else {
     static_assert(N % kPackElems<T> == 0, "whole packs");
 #pragma unroll
@@ -104,6 +126,11 @@ template <int N, class T>
 __device__ inline void store(T* address, const float (&in)[N]) {
   if constexpr (N == 1) {
     *address = from_float<T>(in[0]);
+  } else if constexpr (N == kHalfPack<T>) {
+    uint32_t word[2];
+    words_of_floats<T>(in, word);
+    const uint2 both = {word[0], word[1]};
+    *reinterpret_cast<uint2*>(address) = both;
   } else {
     static_assert(N % kPackElems<T> == 0, "whole packs");
 #pragma unroll
@@ -143,7 +170,8 @@ __device__ inline void store_bytes(uint8_t* address, const uint8_t (&in)[N]) {
       *reinterpret_cast<uint32_t*>(address) = words[0];
     } else {
       static_assert(N == 8, "1, 4 or 8 bytes");
-      *reinterpret_cast<uint2*>(address) = uint2{words[0], words[1]};
+      const uint2 both = {words[0], words[1]};
+      *reinterpret_cast<uint2*>(address) = both;
     }
   }
 }

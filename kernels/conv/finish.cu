@@ -48,7 +48,7 @@ void conv2d_finish(const CudaExec& ex, ConstView from, ConstView bias, bool relu
   if (bias) check_shape("conv2d", "bias", bias.shape, {channels});
   const auto finish = [&]<class From, class To>(TypeTag<From>, TypeTag<To>) {
     const bool aligned = all_aligned(from.data, bias.data, to.data);
-    dispatch_width<From>(channels, aligned, [&]<int N>(Width<N>) {
+    dispatch_width<To>(channels, aligned, [&]<int N>(Width<N>) {
       const int64_t units = to.elems() / N;
       launch(finish_kernel<From, To, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
              from.as<From>(), bias ? bias.as<From>() : nullptr, relu, accumulate, units,

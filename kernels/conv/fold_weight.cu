@@ -117,7 +117,7 @@ __global__ void fold_transposed_kernel(const float* __restrict__ in, int a_exten
 template <class Fold, class T>
 void fold(const CudaExec& ex, ConstView in, bool accumulate, View out) {
   const int64_t c = in.shape[3];
-  dispatch_width<T>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
+  dispatch_width<float>(c, all_aligned(in.data, out.data), [&]<int N>(Width<N>) {
     const int64_t units = in.shape[0] * c / N;
     launch(fold_kernel<Fold, T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream,
            in.as<float>(), units, c, accumulate, out.as<T>());

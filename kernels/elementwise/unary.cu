@@ -59,10 +59,10 @@ __global__ void map_backward_kernel(const T* __restrict__ saved, const T* __rest
   });
 }
 
-// y = x
+// y = x, of f32 and bf16
 template <class From, class To>
 __global__ void convert_kernel(const From* __restrict__ x, int64_t n, To* __restrict__ y) {
-  for_each_pack<kPackElems<bf16>>(n, all_aligned(x, y), [&](auto width, int64_t i) {
+  for_each_pack<kPackElems<float>>(n, all_aligned(x, y), [&](auto width, int64_t i) {
     float v[width];
     load(x + i, v);
     store(y + i, v);
@@ -133,7 +133,7 @@ void convert(const CudaExec& ex, ConstView x, View y) {
   check(x.elems() == y.elems(), "convert: {} to {}", x.shape, y.shape);
   const int64_t n = x.elems();
   const auto copy = [&]<class From, class To>(const From* in, To* out) {
-    launch(convert_kernel<From, To>, pack_blocks<kPackElems<bf16>>(n, kThreads), kThreads, 0,
+    launch(convert_kernel<From, To>, pack_blocks<kPackElems<float>>(n, kThreads), kThreads, 0,
            ex.stream, in, n, out);
   };
   if (x.dtype == DType::kBF16) {

@@ -80,7 +80,7 @@ void embedding_backward(const CudaExec& ex, ConstView labels, ConstView d_y, Vie
   check_shape("embedding", "d_y", d_y.shape, {n, width});
   const int64_t blocks = width == 0 ? 0 : blocks_for(classes * kWarp, kBackwardThreads);
   dispatch_cuda("embedding", d_y.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_width<T>(width, all_aligned(d_y.data, d_table.data), [&]<int N>(Width<N>) {
+    dispatch_width<float>(width, all_aligned(d_y.data, d_table.data), [&]<int N>(Width<N>) {
       launch(embedding_backward_kernel<T, N>, blocks, kBackwardThreads, 0, ex.stream,
              labels.as<int32_t>(), d_y.as<T>(), n, classes, width, accumulate, d_table.as<float>());
     });

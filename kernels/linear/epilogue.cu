@@ -9,8 +9,9 @@ namespace {
 
 // Columns of a block: those of a mask's 16 bytes, so that each warp has a word of it.
 constexpr int kColumns = 128;
-// Units of columns of a block that sums, so that eight rows are read at a time.
-constexpr int kSumUnits = 32;
+// Units of columns of a block that sums: 128 bytes, so that a few thousand columns are blocks
+// enough.
+constexpr int kSumUnits = 8;
 
 struct Finish {
   const uint32_t* only_where;  // null where there is none, as the others

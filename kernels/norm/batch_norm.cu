@@ -1,5 +1,6 @@
 #include "kernels/norm/batch_norm.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "kernels/common/dispatch.cuh"
@@ -12,8 +13,9 @@ namespace {
 
 constexpr int kThreads = 256;  // memory-bound; parameters of a pack of channels fill 40 registers
 // One block sums a whole image, so that no second pass is needed: as many threads as registers
-// allow.
+// allow, and tiles of few channels, since a batch may be few images.
 constexpr int kSumThreads = 512;
+constexpr int kSumPacks = 8;       // of such a tile: 128 bytes
 constexpr int kRowsPerThread = 8;  // the parameters are loaded once for so many rows
 
 // What the kernels know of a batch norm. Rows are pixels; a group of rows has parameters of its
@@ -27,26 +29,52 @@ struct Norm {
   float gain_offset;
   int rows, width, channels;  // rows of a group, pixels of a row of the image
   bool relu, upsample;
+
+  __device__ float rstd(int c) const { return static_cast<float>(statistics[channels + c]); }
 };
+
+// Floats of a block's channels in shared memory. 16 bytes are left out behind each 128, so that
+// the packs of neighbouring threads lie in different banks.
+__host__ __device__ constexpr int tile_place(int i) { return i + i / kWarp * 4; }
+template <int W>
+inline constexpr int kTileFloats = tile_place(kWarp* W);
+
+// Calls body(channel, place in the tile) for the channels of a block, a thread for each.
+template <int W, class Body>
+__device__ inline void for_channels(int channels, const Body& body) {
+  const int across = static_cast<int>(blockDim.x), threads = across * static_cast<int>(blockDim.y);
+  const int first = static_cast<int>(blockIdx.y) * across * W;
+  const int count = min(across * W, channels - first);
+#pragma unroll 1  // mostly one round
+  for (int i = static_cast<int>(threadIdx.y) * across + static_cast<int>(threadIdx.x); i < count;
+       i += threads) {
+    body(first + i, tile_place(i));
+  }
+}
 
 // Channels of one thread: v = (x - mean) slope + bias.
 template <int W>
 struct Channels {
-  float mean[W], slope[W], bias[W], rstd[W];
+  float mean[W], slope[W], bias[W];
 
+  // The block calls it, all of it, and reads each parameter once: threads that read those of their
+  // own channels, which are neighbours, would use a quarter of each sector. Contains a barrier.
   template <class T>
-  __device__ Channels(const Norm<T>& norm, int group, int c) {
-    float gain[W];
-#pragma unroll
-    for (int k = 0; k < W; ++k) gain[k] = 1.0f, bias[k] = 0.0f;
-    if (norm.gain != nullptr) load(norm.gain + int64_t{group} * norm.gain_stride + c, gain);
-    if (norm.bias != nullptr) load(norm.bias + int64_t{group} * norm.bias_stride + c, bias);
-#pragma unroll
-    for (int k = 0; k < W; ++k) {
-      mean[k] = static_cast<float>(norm.statistics[c + k]);
-      rstd[k] = static_cast<float>(norm.statistics[norm.channels + c + k]);
-      slope[k] = rstd[k] * (gain[k] + norm.gain_offset);
-    }
+  __device__ Channels(const Norm<T>& norm, int group) {
+    GPU_SHARED(float, tile, [3][kTileFloats<W>]);
+    for_channels<W>(norm.channels, [&](int c, int place) {
+      float gain = 1.0f, shift = 0.0f;
+      if (norm.gain != nullptr) gain = to_float(norm.gain[int64_t{group} * norm.gain_stride + c]);
+      if (norm.bias != nullptr) shift = to_float(norm.bias[int64_t{group} * norm.bias_stride + c]);
+      tile[0][place] = static_cast<float>(norm.statistics[c]);
+      tile[1][place] = norm.rstd(c) * (gain + norm.gain_offset);
+      tile[2][place] = shift;
+    });
+    __syncthreads();
+    const int own = tile_place(static_cast<int>(threadIdx.x) * W);
+    load(&tile[0][own], mean);
+    load(&tile[1][own], slope);
+    load(&tile[2][own], bias);
   }
 
   // The same instructions in forward and backward: the ReLU's mask is that of the output.
@@ -61,10 +89,10 @@ __device__ inline int64_t upsampled(const Norm<T>& norm, int row, int c) {
 }
 
 // The gradient of v but for the ReLU: d_y, summed over the pixels that came from one.
-template <int W, class T>
+template <bool kUpsample, int W, class T>
 __device__ inline void load_gradient(const Norm<T>& norm, const T* d_y, int row, int c,
                                      float (&g)[W]) {
-  if (!norm.upsample) {
+  if constexpr (!kUpsample) {
     load(d_y + int64_t{row} * norm.channels + c, g);
     return;
   }
@@ -92,9 +120,9 @@ __device__ inline void for_rows(const Norm<T>& norm, int group, int chunk, const
 template <class T, int W>
 __global__ void apply_kernel(const Norm<T> norm, int chunks, T* __restrict__ y) {
   const int c = first_channel<W>();
-  if (c >= norm.channels) return;
   const int group = static_cast<int>(blockIdx.x) / chunks;
-  const Channels<W> channels(norm, group, c);
+  const Channels<W> channels(norm, group);
+  if (c >= norm.channels) return;
   for_rows(norm, group, static_cast<int>(blockIdx.x) - group * chunks, [&](int row) {
     float v[W];
     load(norm.x + int64_t{row} * norm.channels + c, v);
@@ -118,18 +146,17 @@ __global__ void apply_kernel(const Norm<T> norm, int chunks, T* __restrict__ y) 
 
 // sums of one image and tile of channels per block. The groups of `norm` are images, whatever the
 // strides of its parameters.
-template <class T, int W>
+template <class T, bool kUpsample, int W>
 __global__ void sums_kernel(const Norm<T> norm, const T* __restrict__ d_y, double* sums) {
   const int c = first_channel<W>(), n = static_cast<int>(blockIdx.x);
   float sum[2 * W] = {};  // of g, and of g (x - mean)
-  float rstd[W] = {};
+  const Channels<W> channels(norm, n);
   if (c < norm.channels) {
-    const Channels<W> channels(norm, n, c);
     for (int r = static_cast<int>(threadIdx.y); r < norm.rows; r += static_cast<int>(blockDim.y)) {
       const int row = n * norm.rows + r;
       float v[W], g[W];
       load(norm.x + int64_t{row} * norm.channels + c, v);
-      load_gradient(norm, d_y, row, c, g);
+      load_gradient<kUpsample>(norm, d_y, row, c, g);
 #pragma unroll
       for (int k = 0; k < W; ++k) {
         const float distance = v[k] - channels.mean[k];
@@ -138,8 +165,6 @@ __global__ void sums_kernel(const Norm<T> norm, const T* __restrict__ d_y, doubl
         sum[W + k] += masked * distance;
       }
     }
-#pragma unroll
-    for (int k = 0; k < W; ++k) rstd[k] = channels.rstd[k];
   }
   sum_down<kSumThreads>(sum);
   if (c >= norm.channels || threadIdx.y != 0) return;
@@ -147,7 +172,8 @@ __global__ void sums_kernel(const Norm<T> norm, const T* __restrict__ d_y, doubl
 #pragma unroll
   for (int k = 0; k < W; ++k) {
     out[k] = static_cast<double>(sum[k]);
-    out[norm.channels + k] = static_cast<double>(sum[W + k]) * static_cast<double>(rstd[k]);
+    out[norm.channels + k] =
+        static_cast<double>(sum[W + k]) * static_cast<double>(norm.rstd(c + k));
   }
 }
 
@@ -156,24 +182,31 @@ template <class T, int W>
 __global__ void backward_x_kernel(const Norm<T> norm, int chunks, const T* __restrict__ d_y,
                                   const double* __restrict__ totals,
                                   const double* __restrict__ moments, bool accumulate, T* d_x) {
+  GPU_SHARED(float, tile, [2][kTileFloats<W>]);
   const int c = first_channel<W>();
-  if (c >= norm.channels) return;
   const int group = static_cast<int>(blockIdx.x) / chunks;
-  const Channels<W> channels(norm, group, c);
   const double count = moments != nullptr ? *moments : 0.0;
   const double share = count > 0 ? 1 / count : 0.0;
+  for_channels<W>(norm.channels, [&](int channel, int place) {
+    const double scale = static_cast<double>(norm.rstd(channel)) * share;
+    tile[0][place] = static_cast<float>(scale * totals[channel]);
+    tile[1][place] =
+        norm.rstd(channel) * static_cast<float>(scale * totals[norm.channels + channel]);
+  });
+  const Channels<W> channels(norm, group);  // with the barrier for both tiles
+  if (c >= norm.channels) return;
   float offset[W], curve[W];
-#pragma unroll
-  for (int k = 0; k < W; ++k) {
-    const double rstd = static_cast<double>(channels.rstd[k]) * share;
-    offset[k] = static_cast<float>(rstd * totals[c + k]);
-    curve[k] = channels.rstd[k] * static_cast<float>(rstd * totals[norm.channels + c + k]);
-  }
+  load(&tile[0][tile_place(static_cast<int>(threadIdx.x) * W)], offset);
+  load(&tile[1][tile_place(static_cast<int>(threadIdx.x) * W)], curve);
   for_rows(norm, group, static_cast<int>(blockIdx.x) - group * chunks, [&](int row) {
     const int64_t at = int64_t{row} * norm.channels + c;
     float v[W], g[W], out[W] = {};
     load(norm.x + at, v);
-    load_gradient(norm, d_y, row, c, g);
+    if (norm.upsample) {
+      load_gradient<true>(norm, d_y, row, c, g);
+    } else {
+      load_gradient<false>(norm, d_y, row, c, g);
+    }
     if (accumulate) load(d_x + at, out);
 #pragma unroll
     for (int k = 0; k < W; ++k) {
@@ -308,9 +341,13 @@ void batch_norm_backward_sums(const CudaExec& ex, const BatchNormArgs& args, Con
   check_batch_norm(args, d_y.shape);
   check_shape("batch_norm", "sums", sums.shape, {args.x.shape[0], 2, args.x.shape[-1]});
   dispatch_norm(args, d_y, {}, [&]<class T, int W>(const Norm<T>& norm, Width<W>, int64_t samples) {
-    const ChannelTiles tiles = channel_tiles<W>(norm.channels, norm.rows, kSumThreads);
-    launch(sums_kernel<T, W>, {samples, tiles.tiles}, tiles.block(), 0, ex.stream, norm,
-           d_y.as<T>(), sums.as<double>());
+    // Wider ones where the threads of a narrow one would have fewer than kRowsPerThread rows.
+    const int64_t packs =
+        std::clamp(kRowsPerThread * kSumThreads / std::max(norm.rows, 1), kSumPacks, kWarp);
+    const ChannelTiles tiles = channel_tiles<W>(norm.channels, norm.rows, kSumThreads, packs);
+    const auto kernel = norm.upsample ? sums_kernel<T, true, W> : sums_kernel<T, false, W>;
+    launch(kernel, {samples, tiles.tiles}, tiles.block(), 0, ex.stream, norm, d_y.as<T>(),
+           sums.as<double>());
   });
 }
 

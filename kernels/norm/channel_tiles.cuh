@@ -15,13 +15,13 @@ struct ChannelTiles {
   [[nodiscard]] Extent block() const { return {across, down}; }
 };
 
-// Tiles of at most one warp of packs, as even as they come; none without channels. At most
+// Tiles of at most `most` packs, a warp's, as even as they come; none without channels. At most
 // `threads` threads, and no more rows of threads than there are `rows`.
 template <int W>
-ChannelTiles channel_tiles(int64_t channels, int64_t rows, int64_t threads) {
+ChannelTiles channel_tiles(int64_t channels, int64_t rows, int64_t threads, int64_t most = kWarp) {
   if (channels == 0) return {.tiles = 0};
   const int64_t packs = blocks_for(channels, W);
-  const int64_t tiles = blocks_for(packs, kWarp), across = blocks_for(packs, tiles);
+  const int64_t tiles = blocks_for(packs, most), across = blocks_for(packs, tiles);
   return {tiles, across, std::clamp<int64_t>(rows, 1, threads / across)};
 }
 

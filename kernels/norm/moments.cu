@@ -1,3 +1,4 @@
+#include "kernels/common/ahead.cuh"
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/width.cuh"
@@ -34,15 +35,15 @@ __global__ void block_moments_kernel(const T* __restrict__ x, int rows, int chan
   if (inside) {
     load(x + int64_t{begin} * channels + c, shift);
     float count = 0;
-    for (int r = begin + static_cast<int>(threadIdx.y); r < end;
-         r += static_cast<int>(blockDim.y)) {
-      float v[W];
-      load(x + int64_t{r} * channels + c, v);
-      count += 1;
-      const float inverse = __fdividef(1.0f, count);
+    for_each_ahead<4>(
+        begin + static_cast<int>(threadIdx.y), end, static_cast<int>(blockDim.y),
+        [&](int r) { return floats_at<W>(x + int64_t{r} * channels + c); },
+        [&](const Floats<W>& row) {
+          count += 1;
+          const float inverse = __fdividef(1.0f, count);
 #pragma unroll
-      for (int k = 0; k < W; ++k) add_distance(m[k], m[W + k], v[k] - shift[k], inverse);
-    }
+          for (int k = 0; k < W; ++k) add_distance(m[k], m[W + k], row.v[k] - shift[k], inverse);
+        });
     m[2 * W] = count;
   }
   combine_down<kThreads>(m, [](float(&mine)[2 * W + 1], const float(&other)[2 * W + 1]) {
@@ -79,11 +80,18 @@ __global__ void merge_blocks_kernel(const double* __restrict__ partial, int rows
   const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
   double m[3] = {};
   if (c < channels) {
-    for (int b = static_cast<int>(threadIdx.y); b * rows_per_block < rows; b += kColumnsDown) {
-      const double* from = partial + int64_t{b} * 2 * channels + c;
-      const int count = min(rows_per_block, rows - b * rows_per_block);
-      merge_into(m, {static_cast<double>(count), from[0], from[channels]});
-    }
+    struct Part {
+      double moments[3];
+    };
+    const int blocks = rows == 0 ? 0 : (rows - 1) / rows_per_block + 1;
+    for_each_ahead<8>(
+        static_cast<int>(threadIdx.y), blocks, kColumnsDown,
+        [&](int b) -> Part {
+          const double* from = partial + int64_t{b} * 2 * channels + c;
+          const int count = min(rows_per_block, rows - b * rows_per_block);
+          return {{static_cast<double>(count), from[0], from[channels]}};
+        },
+        [&](const Part& part) { merge_into(m, part.moments); });
   }
   combine_down<kColumnBlock>(
       m, [](double(&mine)[3], const double(&other)[3]) { merge_into(mine, other); });

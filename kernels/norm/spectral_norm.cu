@@ -12,11 +12,13 @@ namespace {
 
 constexpr int kThreads = 256;  // memory-bound
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kPack = kPackElems<float>;
+constexpr int kPack = kPackElems<float>;  // half a pack where y is bf16
 constexpr int kTile = static_cast<int>(kSpectralTile);
 constexpr int kRowsPerWarp = kTile / kWarps;  // of v W^T: v is read once for so many rows
-constexpr int kMapElems = 16 * kThreads;      // of an element-wise block: four packs per thread
-constexpr int kMaxWeights = 128;              // of one table: 10 KiB of the 32 KiB for arguments
+// Of an element-wise block, 16 packs per thread: beside them the sums that it begins with, a number
+// for each kSpectralDot elements or kSpectralTile columns, are a few percent.
+constexpr int kMapElems = 64 * kThreads;
+constexpr int kMaxWeights = 128;  // of one table: 10 KiB of the 32 KiB for arguments
 
 // Note [Tables]: a kernel does the work of all weights of a network. Its argument is a table of
 // them, by value, so that nothing is copied to the device and a captured graph keeps it. A weight
@@ -42,7 +44,7 @@ struct Dot {  // of the backward pass
   double* partial;
   int elems, columns;
   bool packed, accumulate;
-  bool y_packed, narrow;  // as in Weight; packs of d_y beside y's
+  bool y_packed, narrow;  // as in Weight, with d_y for w
   int first[2];
 };
 
@@ -64,10 +66,10 @@ __device__ inline const Entry& entry_of_block(const Table<Entry>& table, int pas
   return table.entries[low];
 }
 
-template <int N = kPack, class Body>
+template <class Body>
 __device__ inline void with_packs(bool packed, const Body& body) {
   if (packed) {
-    body(Width<N>{});
+    body(Width<kPack>{});
   } else {
     body(Width<1>{});
   }
@@ -109,8 +111,7 @@ __global__ void column_sums_kernel(const Table<Weight> table) {
         for (int k = 0; k < width; ++k) sum[k] += u * w[k];
       }
     }
-#pragma unroll
-    for (int k = 0; k < width; ++k) of_warp[warp][lane * width + k] = sum[k];
+    store(&of_warp[warp][lane * width], sum);
   });
   __syncthreads();
   const int i = static_cast<int>(threadIdx.x);
@@ -187,7 +188,7 @@ __global__ void rows_kernel(const Table<Weight> table, double eps) {
 template <class T>
 __device__ inline void scale_weight(const Weight& a, int block, int elems, float factor) {
   T* y = static_cast<T*>(a.y);
-  with_packs<kPackElems<T>>(a.y_packed, [&](auto width) {
+  with_packs(a.y_packed, [&](auto width) {
     const int end = min(elems, (block + 1) * kMapElems), thread = static_cast<int>(threadIdx.x);
     for (int i = block * kMapElems + thread * width; i < end; i += kThreads * width) {
       float w[width];
@@ -231,7 +232,7 @@ template <class T>
 __device__ inline float dot_of_thread(const Dot& a, int begin, int end) {
   const T* y = static_cast<const T*>(a.y);
   float sum = 0;
-  with_packs<kPackElems<T>>(a.y_packed, [&](auto width) {
+  with_packs(a.y_packed, [&](auto width) {
     for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
       float g[width], of_y[width];
       load(a.d_y + i, g);
@@ -291,11 +292,6 @@ bool is_narrow(ConstView y) {
   return y.dtype == DType::kBF16;
 }
 
-// Whether every row of y is whole packs of its type, and those of `beside` with it.
-bool whole_packs(ConstView y, int64_t columns, const void* beside) {
-  return columns * size_of(y.dtype) % kPackBytes == 0 && all_aligned(y.data, beside);
-}
-
 // The entry of a weight, its blocks behind those counted so far.
 Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[kPasses]) {
   const SpectralNormLayout layout{a.u.elems(), a.v.elems()};
@@ -313,7 +309,7 @@ Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[k
   weight.products = weight.column_squares + layout.column_tiles();
   weight.row_squares = weight.products + layout.rows;
   weight.packed = layout.columns % kPack == 0 && all_aligned(weight.w, weight.v);
-  weight.y_packed = whole_packs(a.y, layout.columns, weight.w);
+  weight.y_packed = layout.columns % kPack == 0 && all_aligned(weight.w, weight.y);
   const int64_t tiles = blocks_for(layout.columns, kWarp * (weight.packed ? kPack : 1));
   const int64_t of_weight[kPasses] = {layout.row_blocks() * tiles, layout.column_tiles(),
                                       layout.row_tiles(),
@@ -336,7 +332,7 @@ Dot dot_of(const SpectralNormBackwardArgs& a, double* scratch, int64_t (&blocks)
           .elems = checked_elems(a.y.elems()),
           .columns = static_cast<int>(a.v.elems()),
           .accumulate = a.accumulate,
-          .y_packed = whole_packs(a.y, a.v.elems(), a.d_y.data),
+          .y_packed = a.v.elems() % kPack == 0 && all_aligned(a.d_y.data, a.y.data),
           .narrow = is_narrow(a.y),
           .first = {static_cast<int>(blocks[0]), static_cast<int>(blocks[1])}};
   dot.packed = dot.columns % kPack == 0 && all_aligned(dot.d_y, dot.v, dot.d_w);

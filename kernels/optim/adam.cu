@@ -14,9 +14,8 @@ constexpr int kBlocksPerSm = 4;
 // Blocks of the first pass of a sum: one wave on a large device, and no more than one block of the
 // second pass adds up at once.
 constexpr int64_t kMaxPartials = 1024;
-constexpr int kLastThreads = 1024;  // one block: as many loads in flight as it can have
-constexpr int kElems = kPackElems<float>;
-constexpr int kUpdateElems = kPackElems<bf16>;  // f32 beside bf16
+constexpr int kLastThreads = 1024;         // one block: as many loads in flight as it can have
+constexpr int kElems = kPackElems<float>;  // half a pack of bf16
 
 struct Adam {
   double lr, beta1, beta2;
@@ -56,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   const float beta1 = static_cast<float>(adam.beta1), keep1 = static_cast<float>(1 - adam.beta1);
   const float beta2 = static_cast<float>(adam.beta2), keep2 = static_cast<float>(1 - adam.beta2);
   const bool aligned = all_aligned(to.g, to.w, to.m, to.v, to.average, to.packed);
-  for_each_pack<kUpdateElems>(n, aligned, [&](auto width, int64_t i) {
+  for_each_pack<kElems>(n, aligned, [&](auto width, int64_t i) {
     float gradient[width], value[width], first[width], second[width], average[width] = {};
     load(to.g + i, gradient);
     load(to.w + i, value);
@@ -123,8 +122,7 @@ void optimizer_update(const CudaExec& ex, const UpdateArgs& a) {
   const Observed observed(ex);
   check_update(a);
   const int64_t n = a.value.elems();
-  const int64_t blocks =
-      std::min(pack_blocks<kUpdateElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
+  const int64_t blocks = std::min(pack_blocks<kElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
   const Adam adam{a.lr, a.beta1, a.beta2, static_cast<float>(a.eps)};
   const Update to{.g = a.grad.as<float>(),
                   .w = a.value.as<float>(),

@@ -43,7 +43,7 @@ struct Source {
   const int64_t* first_sample;  // read on the device: it moves on between replays of a graph
 };
 
-// out (rows, width); W is 4 (of f32) or 1, the elements that one access takes.
+// out (rows, width); W is 4 or 1, the elements that one access takes.
 template <class T, int W, class Transform>
 __global__ void fill_kernel(Source source, int64_t rows, int64_t width, Transform transform,
                             T* out) {
@@ -79,15 +79,11 @@ void fill(const CudaExec& ex, const RandomArgs& args, View out, const Transform&
   const Source source = {args.seed, static_cast<uint32_t>(args.stream),
                          args.first_sample.as<int64_t>()};
   const int64_t grid = pack_blocks<1>(rows * blocks_for(width, kNumbersPerBlock), kThreads);
-  if (out.dtype == DType::kBF16) {  // four numbers are half a pack
-    launch(fill_kernel<bf16, 1, Transform>, grid, kThreads, 0, ex.stream, source, rows, width,
-           transform, out.as<bf16>());
-    return;
-  }
-  auto* to = out.as<float>();
-  dispatch_width<float>(width, all_aligned(to), [&]<int W>(Width<W>) {
-    launch(fill_kernel<float, W, Transform>, grid, kThreads, 0, ex.stream, source, rows, width,
-           transform, to);
+  dispatch_cuda("random", out.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<float>(width, all_aligned(out.data), [&]<int W>(Width<W>) {
+      launch(fill_kernel<T, W, Transform>, grid, kThreads, 0, ex.stream, source, rows, width,
+             transform, out.as<T>());
+    });
   });
 }
 

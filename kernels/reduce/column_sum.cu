@@ -22,9 +22,11 @@ struct Plain {
   const T* __restrict__ x;
 
   template <int N>
-  __device__ void operator()(int64_t at, float (&v)[N]) const {
-    load(x + at, v);
+  __device__ Floats<N> read(int64_t at) const {
+    return floats_at<N>(x + at);
   }
+  template <int N>
+  __device__ void keep(const Floats<N>&) const {}
 };
 
 // d_y where y > 0, which are kept in d.
@@ -35,16 +37,26 @@ struct Masked {
   T* __restrict__ d;
 
   template <int N>
-  __device__ void operator()(int64_t at, float (&v)[N]) const {
+  struct Values {
+    float v[N];
+    int64_t at;
+  };
+  template <int N>
+  __device__ Values<N> read(int64_t at) const {
     float active[N];
+    Values<N> values = {.at = at};
     load(y + at, active);
-    load(d_y + at, v);
+    load(d_y + at, values.v);
 #pragma unroll
-    for (int k = 0; k < N; ++k) v[k] = active[k] > 0 ? v[k] : 0.0f;
+    for (int k = 0; k < N; ++k) values.v[k] = active[k] > 0 ? values.v[k] : 0.0f;
+    return values;
+  }
+  template <int N>
+  __device__ void keep(const Values<N>& values) const {
     if constexpr (N == 1) {
-      store(d + at, v);
+      store(d + values.at, values.v);
     } else {
-      store_16(d + at, Pack<T>::from_floats(v).words);
+      store_16(d + values.at, Pack<T>::from_floats(values.v).words);
     }
   }
 };
@@ -58,10 +70,12 @@ __global__ void chunk_sums_kernel(Values values, int64_t rows, int channels, int
   const int64_t begin = blockIdx.x * rows_per_chunk;
   const int64_t from = begin * channels + int64_t{first} * N;
   float sums[N];
-  sum_columns_of(min(rows - begin, rows_per_chunk), units, sums,
-                 [&](int64_t row, int unit, float(&v)[N]) {
-                   values(from + row * channels + int64_t{unit} * N, v);
-                 });
+  sum_columns_of(
+      min(rows - begin, rows_per_chunk), units, sums,
+      [&](int64_t row, int unit) {
+        return values.template read<N>(from + row * channels + int64_t{unit} * N);
+      },
+      [&](const auto& row) { values.keep(row); });
   if (static_cast<int>(threadIdx.x) >= units) return;
   double* to = partial + int64_t{blockIdx.x} * channels + (first + int64_t{threadIdx.x}) * N;
 #pragma unroll

@@ -66,16 +66,20 @@ __global__ void add_upsampled_kernel(const T* __restrict__ a, const T* __restric
   });
 }
 
-// y = scale times the sums of the factor x factor boxes of x; w, c of y
-template <class T, int N>
-__global__ void box_kernel(const T* __restrict__ x, uint32_t units, int w, int c, int factor,
+// y = scale times the sums of the boxes of x, `extent` on a side; w, c of y. kHalves: the
+// extent is 2, and all loads of a box are under way at once: three channels are single elements.
+template <class T, bool kHalves, int N>
+__global__ void box_kernel(const T* __restrict__ x, uint32_t units, int w, int c, int extent,
                            float scale, T* y) {
+  const int factor = kHalves ? 2 : extent;
   for_each_unit(units, [&](uint32_t u) {
     const UnitPlace at = place_of<N>(u, w, c);
     const int64_t pitch = static_cast<int64_t>(w) * factor * c;  // of a row of x
     const T* from = x + at.row * factor * pitch + int64_t{at.column} * factor * c + at.channel;
     float sum[N] = {};
+#pragma unroll
     for (int i = 0; i < factor; ++i) {
+#pragma unroll
       for (int j = 0; j < factor; ++j) {
         float v[N];
         load(from + i * pitch + int64_t{j} * c, v);
@@ -141,8 +145,9 @@ void box_downsample(const CudaExec& ex, ConstView x, int64_t factor, View y) {
   dispatch_cuda("box_downsample", x.dtype, [&]<class T>(TypeTag<T>) {
     dispatch_width<T>(c, all_aligned(x.data, y.data), [&]<int N>(Width<N>) {
       const int64_t units = y.elems() / N;
-      launch(box_kernel<T, N>, unit_blocks(units, kThreads), kThreads, 0, ex.stream, x.as<T>(),
-             units, w, c, factor, scale, y.as<T>());
+      const auto kernel = factor == 2 ? box_kernel<T, true, N> : box_kernel<T, false, N>;
+      launch(kernel, unit_blocks(units, kThreads), kThreads, 0, ex.stream, x.as<T>(), units, w, c,
+             factor, scale, y.as<T>());
     });
   });
 }

@@ -198,7 +198,7 @@ void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cuda
     answer(cudaErrorInvalidValue);
   } else {
     answer(enqueue(stream, [=] {
-      if (!fault_at_launch()) run_grid(grid, block, shared_bytes, body);
+      if (!fault_at_launch()) run_grid(kernel, grid, block, shared_bytes, body);
     }));
   }
 }

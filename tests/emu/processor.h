@@ -36,7 +36,8 @@ struct Warp {
 
 struct SharedArray {
   const void* key;
-  void* data;
+  char* data;
+  size_t bytes;
 };
 
 // Addresses that stand for "all came here": memory of its own, so that no block
@@ -50,6 +51,7 @@ struct OrderMarks {
 struct Processor {
   std::mutex mutex;
   uint64_t launches = 0;
+  GridObserver* observer = nullptr;
 
   // the grid
   const std::function<void()>* body = nullptr;

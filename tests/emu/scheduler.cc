@@ -117,7 +117,7 @@ void* new_shared(const void* key, size_t bytes) {
   void* data = nullptr;
   if (posix_memalign(&data, 16, bytes) != 0) fail("out of memory");
   std::memset(data, 0xff, bytes);
-  cpu.shared.push_back({key, data});
+  cpu.shared.push_back({key, static_cast<char*>(data), bytes});
   return data;
 }
 
@@ -199,6 +199,7 @@ void begin_block() {
 
 void end_block() {
   const Unseen unseen;
+  if (cpu.observer != nullptr) cpu.observer->end_block();
   for (const SharedArray& array : cpu.shared) std::free(array.data);
   cpu.shared.clear();
   cpu.marks.reset();
@@ -249,8 +250,15 @@ void lay_out_threads(const dim3& block) {
 
 }  // namespace
 
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+void observe_grids(GridObserver* observer) {
   const std::lock_guard lock(cpu.mutex);
+  cpu.observer = observer;
+}
+
+void run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes,
+              const std::function<void()>& body) {
+  const std::lock_guard lock(cpu.mutex);
+  if (cpu.observer != nullptr) cpu.observer->begin_grid(kernel, grid, block);
   Random random(cpu.launches++);
   gridDim = grid;
   blockDim = block;
@@ -281,6 +289,7 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
     run_block(warps, lanes, random);
   }
   order_acquire(&cpu.grid_order[1]);
+  if (cpu.observer != nullptr) cpu.observer->end_grid();
 }
 
 void fail(const std::string& what, Site site) {
@@ -337,6 +346,15 @@ uint64_t warp_shuffle(unsigned mask, uint64_t value, unsigned source, Site site)
 }
 
 unsigned lane() { return index_of(*cpu.thread) % 32; }
+unsigned warp() { return index_of(*cpu.thread) / 32; }
+
+ptrdiff_t place_in_shared(const void* address) {
+  for (const SharedArray& array : cpu.shared) {
+    const ptrdiff_t place = static_cast<const char*>(address) - array.data;
+    if (place >= 0 && static_cast<size_t>(place) < array.bytes) return place;
+  }
+  return -1;
+}
 
 void thread_fence() {
   static char fence;

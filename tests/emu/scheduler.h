@@ -32,8 +32,19 @@ void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cuda
             std::function<void()> body);
 // Enqueues anything else; returns what refused it.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> op);
-// Runs a grid to its end on the calling thread.
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+// Runs a grid of `kernel` to its end on the calling thread.
+void run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes,
+              const std::function<void()>& body);
+
+// Hears of all grids, for a build that counts what they do (traffic/).
+class GridObserver {
+ public:
+  virtual ~GridObserver() = default;
+  virtual void begin_grid(const void* kernel, dim3 grid, dim3 block) = 0;
+  virtual void end_block() = 0;
+  virtual void end_grid() = 0;
+};
+void observe_grids(GridObserver* observer);  // null: nobody
 
 // Called by the threads of a grid. The memory is the block's, new and filled with 0xff.
 void* static_shared(const void* key, size_t bytes);
@@ -48,6 +59,9 @@ const uint64_t* warp_exchange(unsigned mask, uint64_t value, Site site);
 // The same, and picks the word of lane `source`, which must exist.
 uint64_t warp_shuffle(unsigned mask, uint64_t value, unsigned source, Site site);
 unsigned lane();
+unsigned warp();  // its number in the block
+// How far into its array the address lies; -1 where it is not in the block's shared memory.
+ptrdiff_t place_in_shared(const void* address);
 void thread_fence();
 
 void defer(std::function<void()> copy);  // cp.async

@@ -28,19 +28,22 @@ std::vector<float> all_kinds_of_floats() {
   return values;
 }
 
+// Eight at a time are two packs of f32 and one of bf16, four are one and a half.
+template <int N>
 __global__ void round_kernel(const float* x, int64_t n, bf16* by_element, bf16* by_pack) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads())
     by_element[i] = from_float<bf16>(x[i]);
-  for_each_pack<8>(n, all_aligned(x, by_pack), [&](auto width, int64_t i) {
+  for_each_pack<N>(n, all_aligned(x, by_pack), [&](auto width, int64_t i) {
     float v[width];
     load(x + i, v);
     store(by_pack + i, v);
   });
 }
 
+template <int N>
 __global__ void widen_kernel(const bf16* x, int64_t n, float* by_element, float* by_pack) {
   for (int64_t i = grid_thread(); i < n; i += grid_threads()) by_element[i] = to_float(x[i]);
-  for_each_pack<8>(n, all_aligned(x, by_pack), [&](auto width, int64_t i) {
+  for_each_pack<N>(n, all_aligned(x, by_pack), [&](auto width, int64_t i) {
     float v[width];
     load(x + i, v);
     store(by_pack + i, v);
@@ -82,12 +85,13 @@ bool same_bits(const T& a, const T& b) {
 
 }  // namespace
 
-TEST_CASE("rounding to bf16 on the device gives the bits of the host's") {
+TEMPLATE_TEST_CASE_SIG("rounding to bf16 on the device gives the bits of the host's", "",
+                       ((int N), N), 8, 4) {
   const auto values = all_kinds_of_floats();
   const auto n = static_cast<int64_t>(values.size());
   DeviceArray<float> x(values);
   DeviceArray<bf16> by_element(values.size()), by_pack(values.size());
-  launch(round_kernel, pack_blocks<8>(n, kThreads), kThreads, 0, nullptr, x.data(), n,
+  launch(round_kernel<N>, pack_blocks<N>(n, kThreads), kThreads, 0, nullptr, x.data(), n,
          by_element.data(), by_pack.data());
   const auto element = by_element.host(), pack = by_pack.host();
   for (size_t i = 0; i < values.size(); ++i) {
@@ -97,13 +101,14 @@ TEST_CASE("rounding to bf16 on the device gives the bits of the host's") {
   }
 }
 
-TEST_CASE("widening bf16 on the device gives the bits of the host's") {
+TEMPLATE_TEST_CASE_SIG("widening bf16 on the device gives the bits of the host's", "", ((int N), N),
+                       8, 4) {
   std::vector<bf16> values(0x10000);
   for (size_t i = 0; i < values.size(); ++i) values[i].bits = static_cast<uint16_t>(i);
   const auto n = static_cast<int64_t>(values.size());
   DeviceArray<bf16> x(values);
   DeviceArray<float> by_element(values.size()), by_pack(values.size());
-  launch(widen_kernel, pack_blocks<8>(n, kThreads), kThreads, 0, nullptr, x.data(), n,
+  launch(widen_kernel<N>, pack_blocks<N>(n, kThreads), kThreads, 0, nullptr, x.data(), n,
          by_element.data(), by_pack.data());
   const auto element = by_element.host(), pack = by_pack.host();
   for (size_t i = 0; i < values.size(); ++i) {
