@@ -40,7 +40,8 @@ void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, const T* x, const T*
       }
     });
     if (!relu) return;
-    for (int64_t i = 0; i < g.p * g.q * g.k; ++i) image[i] = image[i] > 0 ? image[i] : T(0);
+    // Keeps a NaN.
+    for (int64_t i = 0; i < g.p * g.q * g.k; ++i) image[i] = image[i] < 0 ? T(0) : image[i];
   });
 }
 

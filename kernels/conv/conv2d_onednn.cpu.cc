@@ -37,24 +37,13 @@ struct Plan {
 struct Key {
   ConvPass pass;
   ConvGeometry g;
-  bool has_bias, relu;
+  bool has_bias;
 
   [[nodiscard]] auto tie() const {
-    return std::tie(pass, g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, has_bias, relu);
+    return std::tie(pass, g.n, g.h, g.w, g.c, g.k, g.r, g.s, g.stride, g.pad, has_bias);
   }
   bool operator<(const Key& other) const { return tie() < other.tie(); }
 };
-
-dnnl::primitive_attr attributes(bool relu) {
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  if (relu) {
-    dnnl::post_ops ops;
-    ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
-    attr.set_post_ops(ops);
-  }
-  return attr;
-}
 
 Plan make_plan(const Key& key) {
   const ConvGeometry& g = key.g;
@@ -72,7 +61,8 @@ Plan make_plan(const Key& key) {
   const auto direct = dnnl::algorithm::convolution_direct;
   using Forward = dnnl::convolution_forward;
   if (key.has_bias) plan.bias = {{g.k}, f32, Tag::a};
-  const dnnl::primitive_attr attr = attributes(key.relu);
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const Forward::primitive_desc forward(
       key.has_bias ? Forward::desc(kind, direct, plan.x, any, plan.bias, plan.y, strides, pads, far)
                    : Forward::desc(kind, direct, plan.x, any, plan.y, strides, pads, far),
@@ -196,13 +186,12 @@ struct Weights {
   const void* for_full = nullptr;
   const void* for_rest = nullptr;
 
-  Weights(ConvPass pass, const ConvGeometry& g, bool has_bias, bool relu, const float* w,
-          View scratch) {
+  Weights(ConvPass pass, const ConvGeometry& g, bool has_bias, const float* w, View scratch) {
     const int64_t chunk = samples_per_chunk(g);
-    full = plan_for({pass, with_samples(g, chunk), has_bias, relu});
+    full = plan_for({pass, with_samples(g, chunk), has_bias});
     for_full = library_weights(*full, w, scratch);
     if (g.n % chunk == 0) return;
-    rest = plan_for({pass, with_samples(g, g.n % chunk), has_bias, relu});
+    rest = plan_for({pass, with_samples(g, g.n % chunk), has_bias});
     for_rest = for_full;
     if (rest->library == full->library) return;
     View second = scratch;
@@ -215,11 +204,9 @@ struct Weights {
 
 int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g) {
   const int64_t chunk = samples_per_chunk(g);
-  const auto full = plan_for({pass, with_samples(g, chunk), false, false});
+  const auto full = plan_for({pass, with_samples(g, chunk), false});
   const int64_t rest =
-      g.n % chunk == 0
-          ? 0
-          : library_bytes(*plan_for({pass, with_samples(g, g.n % chunk), false, false}));
+      g.n % chunk == 0 ? 0 : library_bytes(*plan_for({pass, with_samples(g, g.n % chunk), false}));
   if (pass != ConvPass::kWgrad) {
     // With `accumulate` the new gradient is formed apart, then added.
     const int64_t apart = pass == ConvPass::kDgrad ? g.x().elems() * int64_t(sizeof(float)) : 0;
@@ -231,22 +218,27 @@ int64_t conv2d_scratch_bytes(ConvPass pass, const ConvGeometry& g) {
 
 void conv2d_fprop(const CpuExec& ex, const ConvGeometry& g, const float* x, const float* w,
                   const float* bias, bool relu, float* y, View scratch) {
-  const Weights weights(ConvPass::kFprop, g, bias != nullptr, relu, w, scratch);
+  const Weights weights(ConvPass::kFprop, g, bias != nullptr, w, scratch);
+  const int64_t image = g.p * g.q * g.k;
   for_sample_chunks(ex, g, [&](int64_t, int64_t first, int64_t count) {
     const bool is_rest = weights.rest && first + count == g.n;
     const Plan& plan = is_rest ? *weights.rest : *weights.full;
+    float* out = y + first * image;
     std::unordered_map<int, memory> args = {
         {DNNL_ARG_SRC, wrap(plan.x, x + first * g.h * g.w * g.c)},
         {DNNL_ARG_WEIGHTS, wrap(plan.library, is_rest ? weights.for_rest : weights.for_full)},
-        {DNNL_ARG_DST, wrap(plan.y, y + first * g.p * g.q * g.k)}};
+        {DNNL_ARG_DST, wrap(plan.y, out)}};
     if (bias != nullptr) args.emplace(DNNL_ARG_BIAS, wrap(plan.bias, bias));
     execute(plan, std::move(args));
+    if (!relu) return;
+    // oneDNN's own ReLU would make 0 of a NaN. The chunk is in the cache still.
+    for (int64_t i = 0; i < count * image; ++i) out[i] = out[i] < 0 ? 0 : out[i];
   });
 }
 
 void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, const float* d_y, const float* w,
                   const float* bias, float* d_x, bool accumulate, View scratch) {
-  const Weights weights(ConvPass::kDgrad, g, false, false, w, scratch);
+  const Weights weights(ConvPass::kDgrad, g, false, w, scratch);
   auto* apart = reinterpret_cast<float*>(static_cast<std::byte*>(scratch.data) + scratch.elems()) -
                 g.x().elems();
   const int64_t image = g.h * g.w * g.c;
@@ -273,10 +265,9 @@ void conv2d_dgrad(const CpuExec& ex, const ConvGeometry& g, const float* d_y, co
 void conv2d_wgrad(const CpuExec& ex, const ConvGeometry& g, const float* x, const float* d_y,
                   float* d_w, bool accumulate, View scratch) {
   const int64_t chunk = samples_per_chunk(g), chunks = (g.n + chunk - 1) / chunk;
-  const auto full = plan_for({ConvPass::kWgrad, with_samples(g, chunk), false, false});
-  const auto rest = g.n % chunk == 0
-                        ? full
-                        : plan_for({ConvPass::kWgrad, with_samples(g, g.n % chunk), false, false});
+  const auto full = plan_for({ConvPass::kWgrad, with_samples(g, chunk), false});
+  const auto rest =
+      g.n % chunk == 0 ? full : plan_for({ConvPass::kWgrad, with_samples(g, g.n % chunk), false});
   const int64_t stride = std::max(library_bytes(*full), library_bytes(*rest));
   auto* partial = static_cast<std::byte*>(scratch.data);
   for_sample_chunks(ex, g, [&](int64_t index, int64_t first, int64_t count) {

@@ -31,7 +31,7 @@ __global__ void finish_kernel(const From* from, const From* __restrict__ bias, b
     }
     if (relu) {
 #pragma unroll
-      for (int k = 0; k < N; ++k) v[k] = v[k] > 0 ? v[k] : 0;
+      for (int k = 0; k < N; ++k) v[k] = v[k] < 0 ? 0 : v[k];  // keeps a NaN
     }
     store(to + i, v);
   });

@@ -1,5 +1,6 @@
 // Bias, ReLU and adding behind a convolution, against the sum written out.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <vector>
 
 #include "kernels/conv/finish.h"
@@ -52,5 +53,22 @@ TEST_CASE("conv2d_finish") {
       if (!f.accumulate) check_finish(f, dtype, true, dtype);
     }
     check_finish(f, DType::kBF16, false, DType::kF32);
+  }
+}
+
+TEST_CASE("conv2d_finish: ReLU keeps a NaN") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const int64_t channels : {8, 3}) {  // by packs, and one by one
+      Twins twins;
+      const Shape shape{2, 3, 3, channels};
+      const Twin nan = twins.of(shape, dtype, std::vector<double>(shape.elems(), std::nan("")));
+      const Twin to = twins.fresh(shape, dtype);
+      twins.run([&](const auto& ex, auto at) {
+        if constexpr (std::is_same_v<decltype(ex), const CudaExec&>) {
+          conv2d_finish(ex, at(nan), {}, true, at(to), false);
+        }
+      });
+      for (const double value : read(to.cuda)) CHECK(std::isnan(value));
+    }
   }
 }

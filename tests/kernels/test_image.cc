@@ -1,11 +1,13 @@
-// Pixels to network input and back, and the pools' treatment of ties, borders and NaN.
+// Pixels to network input and back, the pools' treatment of ties and borders, and NaN in maxima.
 #include "engine/ops/image.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "engine/ops/conv.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/spatial.h"
 #include "tests/harness/values.h"
@@ -102,5 +104,47 @@ TEST_CASE("a NaN is not lost in a ReLU or a maximum") {
     CHECK(std::isnan(read(relu(images.ctx, x).value)[at]));
     CHECK(std::isnan(read(max_pool2x2(images.ctx, x).value)[0]));
     CHECK(std::isnan(read(max_pool3x3s2(images.ctx, x).value)[0]));
+  }
+}
+
+TEST_CASE("a NaN is not lost in the ReLU of a convolution") {
+  // Direct convolutions of few and of many channels, 1x1 ones, strides, and images in two chunks.
+  struct Sizes {
+    int64_t n, side, c, k, kernel, stride;
+  };
+  for (const auto& [n, side, c, k, kernel, stride] : {Sizes{1, 5, 1, 3, 3, 1},
+                                                      {2, 8, 16, 8, 3, 1},
+                                                      {3, 8, 32, 64, 3, 2},
+                                                      {2, 6, 40, 24, 1, 1},
+                                                      {17, 16, 64, 64, 3, 1},
+                                                      {2, 9, 3, 16, 7, 2}}) {
+    for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) {
+      Images images;
+      images.ctx.dtype = dtype;
+      const auto filled = [&](const Shape& shape, double value, double last) {
+        std::vector<double> values(shape.elems(), value);
+        values.back() = last;
+        return Var(tensor_of(images.ctx, shape, dtype, values));
+      };
+      const Var w = filled({k, kernel, kernel, c}, 0.5, 0.5);
+      // From the last pixel of the images, and from the last bias.
+      for (const bool from_bias : {false, true}) {
+        const Var x = filled({n, side, side, c}, -1, from_bias ? -1 : kNan);
+        const Var bias = filled({k}, 1, from_bias ? kNan : 1);
+        const ConvOptions plain{.stride = stride, .pad = kernel / 2};
+        ConvOptions rectified = plain;
+        rectified.relu = true;
+        const std::vector<double> before = read(conv2d(images.ctx, x, w, bias, plain).value);
+        const std::vector<double> after = read(conv2d(images.ctx, x, w, bias, rectified).value);
+        INFO(name_of(dtype) << " n " << n << " side " << side << " c " << c << " k " << k
+                            << " kernel " << kernel << " stride " << stride << " bias "
+                            << from_bias);
+        const auto is_nan = [](double v) { return std::isnan(v); };
+        CHECK(std::count_if(before.begin(), before.end(), is_nan) > 0);
+        CHECK(std::equal(before.begin(), before.end(), after.begin(), [](double a, double b) {
+          return std::isnan(a) ? std::isnan(b) : b == std::max(a, 0.0);
+        }));
+      }
+    }
   }
 }
