@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -15,8 +14,6 @@ namespace bigbigan {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kGuardBytes = 64;
-constexpr int kGuardByte = 0xa5;
 
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kSanitized = true;
@@ -86,7 +83,8 @@ std::unique_ptr<Readback> HostMemory::readback(int64_t bytes) {
 }
 
 void* PlanMemory::allocate(int64_t bytes) {
-  return reinterpret_cast<void*>(std::exchange(next_, next_ + static_cast<uintptr_t>(bytes)));
+  const uintptr_t block = std::exchange(next_, next_ + static_cast<uintptr_t>(bytes));
+  return reinterpret_cast<void*>(block);  // NOLINT(performance-no-int-to-ptr): nobody reads it
 }
 
 std::unique_ptr<Readback> PlanMemory::readback(int64_t bytes) {
@@ -182,31 +180,6 @@ void PoolAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcep
 MemoryLedger PoolAllocator::ledger() const {
   const std::lock_guard lock(account_->mutex);
   return account_->ledger;
-}
-
-void* GuardAllocator::allocate(int64_t bytes, MemoryTag tag) {
-  auto* block = static_cast<char*>(base_.allocate(bytes + 2 * kGuardBytes, tag));
-  memory().fill(block, kGuardByte, kGuardBytes);
-  memory().fill(block + kGuardBytes, 0xff, bytes);
-  memory().fill(block + kGuardBytes + bytes, kGuardByte, kGuardBytes);
-  return block + kGuardBytes;
-}
-
-void GuardAllocator::release(void* pointer, int64_t bytes, MemoryTag tag) noexcept {
-  auto* block = static_cast<unsigned char*>(pointer) - kGuardBytes;
-  const auto intact = [&](const unsigned char* guard) {
-    std::array<unsigned char, kGuardBytes> found{};
-    memory().read(guard, found.data(), kGuardBytes);
-    return std::all_of(found.begin(), found.end(), [](unsigned char b) { return b == kGuardByte; });
-  };
-  if (!intact(block) || !intact(block + kGuardBytes + bytes)) {
-    ++damaged_;
-    if (abort_on_damage) {
-      fmt::print(stderr, "guard band damaged: block of {} bytes for {}\n", bytes, name_of(tag));
-      std::abort();
-    }
-  }
-  base_.release(block, bytes + 2 * kGuardBytes, tag);
 }
 
 }  // namespace bigbigan

@@ -1,5 +1,5 @@
-// Memory for tensors: host or device memory, an allocator with a byte ledger per tag, a caching
-// pool, and a guard decorator.
+// Memory for tensors: host or device memory, an allocator with a byte ledger per tag, and a caching
+// pool.
 #pragma once
 
 #include <array>
@@ -11,7 +11,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "kernels/common/error.h"
@@ -187,25 +186,6 @@ class HostAllocator final : public PoolAllocator {
  public:
   explicit HostAllocator(int64_t limit_bytes = 0)
       : PoolAllocator(std::make_unique<HostMemory>(), limit_bytes) {}
-};
-
-// Decorator for tests: fills new blocks with NaN bits (0xff) and surrounds each with guard bands
-// that are checked on release; a write outside a block aborts the process with the block's size and
-// tag.
-class GuardAllocator final : public Allocator {
- public:
-  explicit GuardAllocator(Allocator& base) : base_(base) {}
-  void* allocate(int64_t bytes, MemoryTag tag) override;
-  void release(void* pointer, int64_t bytes, MemoryTag tag) noexcept override;
-  [[nodiscard]] MemoryLedger ledger() const override { return base_.ledger(); }
-  [[nodiscard]] Memory& memory() override { return base_.memory(); }
-  // Guard bands found damaged so far when `abort_on_damage` is off (the harness's own test).
-  [[nodiscard]] int damaged() const { return damaged_; }
-  bool abort_on_damage = true;
-
- private:
-  Allocator& base_;
-  int damaged_ = 0;
 };
 
 }  // namespace bigbigan

@@ -14,6 +14,7 @@
 
 #include "engine/core/backend_cuda/cuda_device.h"
 #include "engine/core/tensor.h"
+#include "tests/harness/guard_allocator.h"
 #include "tests/harness/values.h"
 
 namespace bigbigan {

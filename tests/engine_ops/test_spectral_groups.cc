@@ -1,10 +1,10 @@
 // Spectral norm of many weights: how they share nodes of the tape changes no bit.
-#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
 
 #include "engine/ops/linear.h"
 #include "engine/ops/norm.h"
+#include "tests/harness/launch_recorder.h"
 #include "tests/harness/op_case.h"
 #include "tests/harness/values.h"
 
@@ -21,19 +21,6 @@ std::vector<double> numbers(uint64_t seed, int64_t elems) {
   return values;
 }
 
-// The launchers that ran.
-class Launches : public KernelObserver {
- public:
-  void begin(std::string_view launcher, const LaunchWork&) override {
-    names.emplace_back(launcher);
-  }
-  void end() override {}
-  [[nodiscard]] int64_t count(const std::string& name) const {
-    return std::count(names.begin(), names.end(), name);
-  }
-  std::vector<std::string> names;
-};
-
 struct Result {
   std::vector<std::vector<double>> outputs, gradients;
   size_t nodes = 0;
@@ -43,7 +30,7 @@ struct Result {
 // One pass in which gradients come to all outputs but the third.
 Result run(DType dtype, DType output, int64_t group_bytes, bool accumulate) {
   HostAllocator allocator;
-  Launches launches;
+  LaunchRecorder launches;
   const Context ctx{.exec = CpuExec{.observer = &launches},
                     .allocator = &allocator,
                     .dtype = dtype,
@@ -70,8 +57,8 @@ Result run(DType dtype, DType output, int64_t group_bytes, bool accumulate) {
   }
   tape.backward(ctx);
   for (const Tensor& gradient : gradients) result.gradients.push_back(read(gradient));
-  result.forward_launches = launches.count("spectral_norm_forward");
-  result.backward_launches = launches.count("spectral_norm_backward");
+  result.forward_launches = launches.counts()["spectral_norm_forward"];
+  result.backward_launches = launches.counts()["spectral_norm_backward"];
   return result;
 }
 
@@ -104,7 +91,7 @@ TEST_CASE("spectral groups: the same bits however weights are grouped") {
 
 TEST_CASE("spectral groups: the last layers' gradients do not wait for the first layers") {
   HostAllocator allocator;
-  Launches launches;
+  LaunchRecorder launches;
   const Context ctx{
       .exec = CpuExec{.observer = &launches}, .allocator = &allocator, .power_iteration = true};
   constexpr int64_t kWidth = 6;

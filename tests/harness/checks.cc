@@ -15,7 +15,8 @@ namespace {
 using Values = std::vector<double>;
 using ValueLists = std::vector<Values>;
 
-constexpr double kStep = 1e-5;  // of central differences
+constexpr double kStep = 1e-5;    // of central differences
+constexpr double kPrefill = 7.0;  // what gradient buffers hold before they are added to
 
 // Note [Tolerances]: a sum of `length` rounded terms is off by about eps sqrt(length) of its scale,
 // and the worst of 1e5 such elements by four to five times as much; 8 covers that and a few
@@ -50,6 +51,13 @@ std::string compare(const char* what, const ValueLists& found, const ValueLists&
     }
   }
   return {};
+}
+
+ValueLists less(ValueLists lists, double subtrahend) {
+  for (Values& list : lists) {
+    for (double& v : list) v -= subtrahend;
+  }
+  return lists;
 }
 
 bool same_bits(const ValueLists& a, const ValueLists& b) {
@@ -250,16 +258,13 @@ std::string check_values(const OpCase& c, DType dtype, double& worst_error, cons
 }
 
 std::string check_accumulate(const OpCase& c) {
-  constexpr double kPrefill = 7.0;
   const CaseResult clean = run_case(c, {}), over = run_case(c, {.prefill = kPrefill});
-  CaseResult added = run_case(c, {.prefill = kPrefill, .accumulate = true});
-  for (Values& gradient : added.gradients) {
-    for (double& v : gradient) v -= kPrefill;
-  }
+  const ValueLists added =
+      less(run_case(c, {.prefill = kPrefill, .accumulate = true}).gradients, kPrefill);
   const double limit = 4 * tolerance(c, DType::kF64);
   std::string failure = compare("overwritten gradient", over.gradients, clean.gradients, 0);
   if (failure.empty()) {
-    failure = compare("accumulated gradient", added.gradients, clean.gradients, limit, kPrefill);
+    failure = compare("accumulated gradient", added, clean.gradients, limit, kPrefill);
   }
   return report(c, "accumulate", failure);
 }
@@ -301,7 +306,6 @@ std::string check_repeatable(const OpCase& c) {
 }
 
 std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& allocator) {
-  constexpr double kPrefill = 7.0;
   const RunOptions plain{
       .dtype = DType::kF32, .guarded = true, .exec = &exec, .allocator = &allocator};
   RunOptions adding = plain;
@@ -313,13 +317,10 @@ std::string check_backend(const OpCase& c, const AnyExec& exec, Allocator& alloc
     if (!failure.empty()) return failure;
   }
   if (!same_bits(run_case(c, plain), f32)) return report(c, "repeatable", "other bits again");
-  CaseResult added = run_case(c, adding);
-  for (Values& gradient : added.gradients) {
-    for (double& v : gradient) v -= kPrefill;
-  }
+  const ValueLists added = less(run_case(c, adding).gradients, kPrefill);
   return report(c, "accumulate",
-                compare("accumulated gradient", added.gradients, f64.gradients,
-                        4 * tolerance(c, DType::kF32), std::max(kPrefill, c.gradient_scale)));
+                compare("accumulated gradient", added, f64.gradients, 4 * tolerance(c, DType::kF32),
+                        std::max(kPrefill, c.gradient_scale)));
 }
 
 std::string check_bf16(const OpCase& c, const AnyExec* exec, Allocator* allocator) {

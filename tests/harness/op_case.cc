@@ -8,6 +8,7 @@
 #include <random>
 
 #include "engine/util/thread_pool.h"
+#include "tests/harness/guard_allocator.h"
 #include "tests/harness/values.h"
 
 namespace bigbigan {

@@ -5,6 +5,7 @@
 #include "kernels/common/dispatch.h"
 #include "tests/harness/builders.h"
 #include "tests/harness/checks.h"
+#include "tests/harness/guard_allocator.h"
 #include "tests/harness/values.h"
 
 using namespace bigbigan;

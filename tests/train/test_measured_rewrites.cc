@@ -1,10 +1,10 @@
 // Note [Measured rewrites]: which form a block gets, and that it is the one that was timed.
 #include <array>
 #include <catch2/catch.hpp>
-#include <map>
 
 #include "engine/io/npy.h"
 #include "tests/engine_io/scratch.h"
+#include "tests/harness/launch_recorder.h"
 #include "tests/models/small_model.h"
 #include "train/measured_rewrites.h"
 #include "train/trainer.h"
@@ -13,26 +13,15 @@ using namespace bigbigan;
 
 namespace {
 
-// How often each launcher ran.
-class Calls final : public KernelObserver {
- public:
-  void begin(std::string_view launcher, const LaunchWork&) override {
-    ++counts[std::string(launcher)];
-  }
-  void end() override {}
-
-  std::map<std::string, int> counts;
-};
-
 // Folded weights, forward and backward, of a pass of the block alone.
 int folds_of(const RewritableBlock& block, Context ctx) {
-  Calls calls;
+  LaunchRecorder calls;
   ctx.exec = CpuExec{nullptr, &calls};
   block.pass(ctx, 2)();
-  CHECK(calls.counts["conv2d_fprop"] + calls.counts["conv2d_dgrad"] >= 3);
-  CHECK(calls.counts["conv2d_wgrad"] == 3);
+  CHECK(calls.counts()["conv2d_fprop"] + calls.counts()["conv2d_dgrad"] >= 3);
+  CHECK(calls.counts()["conv2d_wgrad"] == 3);
   int folds = 0;
-  for (const auto& [launcher, count] : calls.counts) {
+  for (const auto& [launcher, count] : calls.counts()) {
     if (launcher.starts_with("fold_")) folds += count;
   }
   return folds;

@@ -1,6 +1,5 @@
 // The gradients of micro-batches add up to those of the whole batch. Note [Micro-batches]
 #include <cmath>
-#include <limits>
 
 #include "tests/engine_io/scratch.h"
 #include "tests/train/training_world.h"
