@@ -156,6 +156,7 @@ void run_thread_ranks(int ranks, const std::function<void(Communicator&)>& body)
   std::mutex mutex;
   std::exception_ptr first;
   std::vector<std::thread> threads;
+  threads.reserve(ranks);
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       ThreadCommunicator communicator(world, rank);

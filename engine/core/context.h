@@ -45,6 +45,8 @@ struct Context {
       launch(CpuExec{.observer = planned, .plan_only = true});
     }
   }
+  // Whether tensors lie in host memory, and launches have run when they return.
+  [[nodiscard]] bool is_on_host() const { return std::holds_alternative<CpuExec>(exec); }
   // What question(exec) says; nothing is launched.
   template <class Question>
   [[nodiscard]] auto ask(const Question& question) const {

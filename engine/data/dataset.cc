@@ -1,14 +1,12 @@
 #include "engine/data/dataset.h"
 
-#include <fmt/format.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "engine/data/idx.h"
 #include "engine/data/sampler.h"
+#include "engine/io/hasher.h"
 #include "kernels/common/error.h"
 
 namespace bigbigan {
@@ -69,16 +67,6 @@ Vfs::Path find_idx(Vfs& vfs, const Vfs::Path& folder, const std::string& name) {
        folder.string(), name, name);
 }
 
-std::vector<std::string> names_of_classes(const Vfs::Path& folder, int32_t classes) {
-  if (folder.string().find("fashion") != std::string::npos && classes == 10) {
-    return {"T-shirt/top", "trouser", "pullover", "dress", "coat",
-            "sandal",      "shirt",   "sneaker",  "bag",   "ankle boot"};
-  }
-  std::vector<std::string> names;
-  for (int32_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
-  return names;
-}
-
 std::shared_ptr<const Dataset> open_idx(Vfs& vfs, const Vfs::Path& folder, Split split,
                                         int64_t resolution) {
   const std::string prefix = split == Split::kTrain ? "train" : "t10k";
@@ -92,10 +80,9 @@ std::shared_ptr<const Dataset> open_idx(Vfs& vfs, const Vfs::Path& folder, Split
     fail(ExitCode::kBadData, "{}: {} labels, expected one for each of the {} images",
          labels_path.string(), labels.shape[0], images.count);
   }
-  const std::vector<int32_t> list(labels.data.begin(), labels.data.end());
-  const int32_t classes = *std::max_element(list.begin(), list.end()) + 1;
-  return std::make_shared<MemoryDataset>(images.image, std::move(images.pixels), list,
-                                         names_of_classes(folder, classes));
+  return std::make_shared<MemoryDataset>(
+      images.image, std::move(images.pixels),
+      std::vector<int32_t>(labels.data.begin(), labels.data.end()));
 }
 
 std::shared_ptr<const Dataset> open_npy(Vfs& vfs, const Vfs::Path& path, int64_t resolution) {
@@ -109,18 +96,14 @@ std::shared_ptr<const Dataset> open_npy(Vfs& vfs, const Vfs::Path& path, int64_t
   RawImages images =
       padded(as_images(array.shape, std::move(pixels), path.string()), resolution, path.string());
   return std::make_shared<MemoryDataset>(images.image, std::move(images.pixels),
-                                         std::vector<int32_t>(images.count, -1),
-                                         std::vector<std::string>());
+                                         std::vector<int32_t>(images.count, -1));
 }
 
 }  // namespace
 
 MemoryDataset::MemoryDataset(ImageShape image, std::vector<uint8_t> pixels,
-                             std::vector<int32_t> labels, std::vector<std::string> class_names)
-    : image_(image),
-      pixels_(std::move(pixels)),
-      labels_(std::move(labels)),
-      class_names_(std::move(class_names)) {
+                             std::vector<int32_t> labels)
+    : image_(image), pixels_(std::move(pixels)), labels_(std::move(labels)) {
   check(static_cast<int64_t>(pixels_.size()) == size() * image_.bytes(),
         "dataset: {} pixels for {} images of {}", pixels_.size(), size(), image_.bytes());
 }
@@ -145,18 +128,16 @@ std::shared_ptr<const Dataset> open_dataset(Vfs& vfs, const Vfs::Path& path, Spl
 std::string fingerprint(const Dataset& data) {
   const ImageShape image = data.image();
   std::vector<uint8_t> pixels(image.bytes());
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
-                                                                       XXH3_freeState);
-  check(state != nullptr && XXH3_64bits_reset(state.get()) == XXH_OK, "fingerprint: no memory");
-  const int64_t header[] = {data.size(), image.height, image.width, image.channels};
-  XXH3_64bits_update(state.get(), header, sizeof header);
+  Hasher hasher;
+  const std::array<int64_t, 4> sizes = {data.size(), image.height, image.width, image.channels};
+  hasher.add(std::as_bytes(std::span(sizes)));
   for (int64_t i = 0; i < data.size(); ++i) {
     data.read(i, pixels);
     const int32_t label = data.label(i);
-    XXH3_64bits_update(state.get(), pixels.data(), pixels.size());
-    XXH3_64bits_update(state.get(), &label, sizeof label);
+    hasher.add(std::as_bytes(std::span(pixels)));
+    hasher.add(std::as_bytes(std::span(&label, 1)));
   }
-  return fmt::format("{:016x}", XXH3_64bits_digest(state.get()));
+  return hasher.hex().substr(16);  // half of it will do
 }
 
 HeldOut hold_out(int64_t size, int64_t val_images, uint64_t seed) {

@@ -25,25 +25,21 @@ class Dataset {
   virtual void read(int64_t index, std::span<uint8_t> pixels) const = 0;
   // -1 where there is no label.
   [[nodiscard]] virtual int32_t label(int64_t index) const = 0;
-  [[nodiscard]] virtual std::vector<std::string> class_names() const = 0;
 };
 
 // Images in memory.
 class MemoryDataset final : public Dataset {
  public:
-  MemoryDataset(ImageShape image, std::vector<uint8_t> pixels, std::vector<int32_t> labels,
-                std::vector<std::string> class_names);
+  MemoryDataset(ImageShape image, std::vector<uint8_t> pixels, std::vector<int32_t> labels);
   [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(labels_.size()); }
   [[nodiscard]] ImageShape image() const override { return image_; }
   void read(int64_t index, std::span<uint8_t> pixels) const override;
   [[nodiscard]] int32_t label(int64_t index) const override { return labels_[index]; }
-  [[nodiscard]] std::vector<std::string> class_names() const override { return class_names_; }
 
  private:
   ImageShape image_;
   std::vector<uint8_t> pixels_;
   std::vector<int32_t> labels_;
-  std::vector<std::string> class_names_;
 };
 
 // Some images of another data set, in the order of `indices`.
@@ -58,9 +54,6 @@ class Subset final : public Dataset {
   }
   [[nodiscard]] int32_t label(int64_t index) const override {
     return base_->label(indices_[index]);
-  }
-  [[nodiscard]] std::vector<std::string> class_names() const override {
-    return base_->class_names();
   }
 
  private:

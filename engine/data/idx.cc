@@ -51,8 +51,7 @@ IdxArray parse_plain(std::span<const std::byte> bytes, const std::string& source
   if (at(0) != 0 || at(1) != 0 || at(2) != 8 || at(3) < 1 || at(3) > 4) {
     fail(ExitCode::kBadData,
          "{}: starts with {:02x} {:02x} {:02x} {:02x}, expected 00 00 08 and a rank of 1 to 4: not "
-         "an IDX "
-         "file of bytes",
+         "an IDX file of bytes",
          source, at(0), at(1), at(2), at(3));
   }
   const auto rank = static_cast<size_t>(at(3));

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "kernels/common/error.h"
@@ -81,16 +80,20 @@ FlatJson parse_flat_json(std::string_view text, const std::string& source) {
   return object;
 }
 
-template <class T>
-T json_get(const FlatJson& object, std::string_view key, const std::string& source) {
+const JsonValue* json_find(const FlatJson& object, std::string_view key) {
   const auto found = std::find_if(object.begin(), object.end(),
                                   [&](const auto& entry) { return entry.first == key; });
-  if (found == object.end()) fail(ExitCode::kBadData, "{}: {} is missing", source, key);
+  return found == object.end() ? nullptr : &found->second;
+}
+
+template <class T>
+T json_get(const FlatJson& object, std::string_view key, const std::string& source) {
+  const JsonValue* found = json_find(object, key);
+  if (found == nullptr) fail(ExitCode::kBadData, "{}: {} is missing", source, key);
   if constexpr (std::is_same_v<T, double>) {
-    if (const auto* integer = std::get_if<int64_t>(&found->second))
-      return static_cast<double>(*integer);
+    if (const auto* integer = std::get_if<int64_t>(found)) return static_cast<double>(*integer);
   }
-  const T* value = std::get_if<T>(&found->second);
+  const T* value = std::get_if<T>(found);
   if (value == nullptr)
     fail(ExitCode::kBadData, "{}: {} has another type than expected", source, key);
   return *value;

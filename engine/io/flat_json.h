@@ -21,6 +21,9 @@ std::string to_json(const FlatJson& object);
 // 1000 keys.
 FlatJson parse_flat_json(std::string_view text, const std::string& source);
 
+// Value of a key, or null where it is missing.
+const JsonValue* json_find(const FlatJson& object, std::string_view key);
+
 // Value of a key as T; throws Error{kBadData} when it is missing or of another type. An integer
 // serves as a double.
 template <class T>

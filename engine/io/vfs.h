@@ -19,8 +19,8 @@ namespace bigbigan {
 
 class WritableFile {
  public:
-  virtual ~WritableFile() =
-      default;  // closes without reporting; call close() for a file that matters
+  // Closes without reporting: call close() for a file that matters.
+  virtual ~WritableFile() = default;
   virtual void write(std::span<const std::byte> bytes) = 0;
   virtual void sync() = 0;   // fsync
   virtual void close() = 0;  // checked close

@@ -6,7 +6,6 @@
 #include "kernels/linear/gemm.h"
 
 namespace bigbigan {
-
 namespace {
 
 // Gradients of the inputs `weight` and `bias` of y = in w^T + bias, from one product.

@@ -19,7 +19,6 @@ constexpr std::chrono::seconds kCauseFirst{2};
 class WorldOfOne final : public World {
  public:
   [[nodiscard]] Communicator& communicator() override { return self_; }
-  [[nodiscard]] int local_rank() const override { return 0; }
   [[nodiscard]] int local_size() const override { return 1; }
   [[nodiscard]] std::string host() const override { return host_name(); }
   [[noreturn]] void abort(ExitCode code) override { _exit(static_cast<int>(code)); }
@@ -36,11 +35,10 @@ std::unique_ptr<Deadline> limit_setup(int rank, int size, double seconds) {
   if (size == 1) return nullptr;
   return std::make_unique<Deadline>(seconds, [=] {
     if (rank != 0) std::this_thread::sleep_for(kRootFirst);
-    note(
-        fmt::format("error: rank {} on {} has waited {:.0f} s for all {} ranks to start: one is "
-                    "stopped, or its "
-                    "host is not reached. Nothing is lost: the same command starts again",
-                    rank, host_name(), seconds, size));
+    note(fmt::format(
+        "error: rank {} on {} has waited {:.0f} s for all {} ranks to start: one is "
+        "stopped, or its host is not reached. Nothing is lost: the same command starts again",
+        rank, host_name(), seconds, size));
     _exit(static_cast<int>(ExitCode::kPeerLost));
   });
 }
@@ -77,6 +75,7 @@ std::string broadcast_text(Communicator& comm, const std::string& text, int root
 
 std::vector<std::string> gather_texts(Communicator& comm, const std::string& text) {
   std::vector<std::string> all;
+  all.reserve(comm.size());
   for (int rank = 0; rank < comm.size(); ++rank) all.push_back(broadcast_text(comm, text, rank));
   return all;
 }

@@ -17,8 +17,7 @@ class World {
   virtual ~World() = default;
   // Of this process with all others. One thread at a time.
   [[nodiscard]] virtual Communicator& communicator() = 0;
-  // This process's number among those of its host, and how many those are.
-  [[nodiscard]] virtual int local_rank() const = 0;
+  // How many of the processes are on this one's host.
   [[nodiscard]] virtual int local_size() const = 0;
   // The host's name.
   [[nodiscard]] virtual std::string host() const = 0;

@@ -25,7 +25,6 @@ class Encoder {
   // z_mean and z_stdev (N, z_dim); a deterministic encoder has deviation 0.
   std::pair<Tensor, Tensor> mean_and_stdev(const Context& ctx, const EncoderOutput& output) const;
   [[nodiscard]] int64_t features() const { return backbone_.features(); }
-  [[nodiscard]] bool stochastic() const { return stochastic_; }
 
  private:
   int64_t z_dim_;

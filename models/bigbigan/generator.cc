@@ -1,7 +1,5 @@
 #include "models/bigbigan/generator.h"
 
-#include <cstring>
-
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/spatial.h"

@@ -26,7 +26,8 @@ ExportedWeights export_weights(BigBiGAN& model, WeightSet set, bool is_wanted = 
 // missing or of another shape (the file belongs to another configuration); names the model does not
 // have are listed too unless `allow_extra`. Stores that are not allocated for `set` are an internal
 // error.
-void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file, bool allow_extra);
+void import_weights(BigBiGAN& model, WeightSet set, SafetensorsFile& file,
+                    bool allow_extra = false);
 
 // Puts the moving averages of a file in the place of the live weights of G and E, for a model that
 // does not train.

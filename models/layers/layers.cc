@@ -20,6 +20,11 @@ Param Scope::param(std::string_view name, const Shape& shape, Init init) const {
   return store.add(prefix + "." + std::string(name), shape, init);
 }
 
+Buffer Scope::statistics(std::string_view name, int64_t channels, double initial) const {
+  return store.add_buffer(prefix + "." + std::string(name), {channels}, BufferKind::kStatistics,
+                          initial);
+}
+
 Linear::Linear(const Scope& scope, int64_t in, int64_t out, bool with_bias)
     : weight(scope.weight({out, in}, ParamLayout::kPlain)) {
   if (with_bias) bias = scope.param("bias", {out}, Init::kZeros);
@@ -48,10 +53,8 @@ Var Conv2d::added_to(const Context& ctx, const PreparedWeights& prepared, const 
 BatchNorm::BatchNorm(const Scope& scope, int64_t channels, const BatchNormOptions& options)
     : gain(scope.param("weight", {channels}, Init::kOnes)),
       bias(scope.param("bias", {channels}, Init::kZeros)),
-      running_mean(scope.store.add_buffer(scope.prefix + ".running_mean", {channels},
-                                          BufferKind::kStatistics, 0)),
-      running_var(scope.store.add_buffer(scope.prefix + ".running_var", {channels},
-                                         BufferKind::kStatistics, 1)),
+      running_mean(scope.statistics("running_mean", channels, 0)),
+      running_var(scope.statistics("running_var", channels, 1)),
       options(options) {}
 
 Var BatchNorm::operator()(const Context& ctx, const Var& x) const {
@@ -62,10 +65,8 @@ ConditionalBatchNorm::ConditionalBatchNorm(const Scope& scope, int64_t channels,
                                            const BatchNormOptions& options)
     : gain(scope / "gain", condition, channels, false),
       bias(scope / "bias", condition, channels, false),
-      running_mean(scope.store.add_buffer(scope.prefix + ".running_mean", {channels},
-                                          BufferKind::kStatistics, 0)),
-      running_var(scope.store.add_buffer(scope.prefix + ".running_var", {channels},
-                                         BufferKind::kStatistics, 1)),
+      running_mean(scope.statistics("running_mean", channels, 0)),
+      running_var(scope.statistics("running_var", channels, 1)),
       options(options) {
   this->options.gain_offset = 1.0;
   this->options.relu = true;
@@ -107,9 +108,8 @@ ResidualMlp::ResidualMlp(const Scope& scope, int64_t in, int64_t width, int64_t 
   for (int64_t i = 0; i < block_count; ++i) {
     const Scope block = scope / ("block_" + std::to_string(i));
     Block b{.linear_1 = Linear(block / "linear_1", in, width),
-            .linear_2 = Linear(block / "linear_2", width, width),
-            .project = in != width};
-    if (b.project) b.proj = Linear(block / "proj", in, width, false);
+            .linear_2 = Linear(block / "linear_2", width, width)};
+    if (in != width) b.proj = Linear(block / "proj", in, width, false);
     blocks.push_back(b);
     in = width;
   }
@@ -121,7 +121,7 @@ Var ResidualMlp::operator()(const Context& ctx, const PreparedWeights& prepared,
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Block& b = blocks[i];
     const Var input = i == 0 && raw_input ? out : relu(ctx, out);
-    const Var skip = b.project ? b.proj(ctx, prepared, out) : out;
+    const Var skip = b.proj ? b.proj(ctx, prepared, out) : out;
     out = residual_layers(ctx, input, b.linear_1.weight(ctx, prepared), b.linear_1.bias(ctx),
                           b.linear_2.weight(ctx, prepared), b.linear_2.bias(ctx), skip);
   }

@@ -21,6 +21,8 @@ struct Scope {
   // `<prefix>.weight`, orthogonal, normalised if the scope has a spectral set.
   [[nodiscard]] Weight weight(const Shape& shape, ParamLayout layout) const;
   [[nodiscard]] Param param(std::string_view name, const Shape& shape, Init init) const;
+  // `<prefix>.<name>`, one of batch norm's running statistics.
+  [[nodiscard]] Buffer statistics(std::string_view name, int64_t channels, double initial) const;
 };
 
 // y = x w^T + b. Names: weight, bias.
@@ -30,6 +32,7 @@ struct Linear {
 
   Linear() = default;
   Linear(const Scope& scope, int64_t in, int64_t out, bool with_bias = true);
+  [[nodiscard]] explicit operator bool() const { return static_cast<bool>(weight); }
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x) const;
 };
 
@@ -90,8 +93,7 @@ struct Attention {
 // final ReLU.
 struct ResidualMlp {
   struct Block {
-    Linear linear_1, linear_2, proj;
-    bool project = false;
+    Linear linear_1, linear_2, proj;  // proj: where the width changes
   };
   std::vector<Block> blocks;
   bool raw_input = false;  // the first block does not rectify its input

@@ -32,6 +32,7 @@ std::function<void()> lone_pass(const Context& ctx, const LonePass& block) {
                       Tensor::empty(ctx, shape, master_dtype(ctx.dtype))});
   }
   std::vector<Tensor> inputs;
+  inputs.reserve(block.inputs.size());
   for (const Shape& shape : block.inputs) inputs.push_back(random_values(ctx, shape, ctx.dtype));
   const Tensor d_output = random_values(ctx, block.output, ctx.dtype);
   return

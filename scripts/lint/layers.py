@@ -33,7 +33,7 @@ THIRD_PARTY = {
     "nlohmann": {"engine/io/safetensors.cc", "engine/io/flat_json.cc"},
     "Eigen": {"engine/params/init.cc", "eval/preconditioner.cc"},
     "zlib.h": {"engine/data/idx.cc"},
-    "xxhash.h": {"engine/data/dataset.cc", "engine/io/hasher.cc"},
+    "xxhash.h": {"engine/io/hasher.cc"},
     "png.h": {"engine/io/png.cc"},
     "mpi.h": {"engine/world/with_mpi/mpi_world.cc"},
     "lbfgs.h": {"eval/probe.cc"},

@@ -21,7 +21,6 @@ class FragileDataset final : public Dataset {
     pixels[0] = static_cast<uint8_t>(index);
   }
   [[nodiscard]] int32_t label(int64_t) const override { return -1; }
-  [[nodiscard]] std::vector<std::string> class_names() const override { return {}; }
 
   mutable std::atomic<int64_t> reads{0};
   std::atomic<int64_t> bad{-1};

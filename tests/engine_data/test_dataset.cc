@@ -30,15 +30,13 @@ void write_images(const std::filesystem::path& path, const std::vector<int64_t>&
 
 }  // namespace
 
-TEST_CASE("dataset: IDX images are centred, with labels and class names") {
+TEST_CASE("dataset: IDX images are centred, with labels") {
   ScratchFolder scratch;
   write_idx_folder(scratch / "digits", 20);
   const auto data = open(scratch / "digits");
   REQUIRE(data->size() == 20);
   REQUIRE(data->image() == ImageShape{32, 32, 1});
   REQUIRE(data->label(13) == 3);
-  REQUIRE(data->class_names().size() == 10);
-  REQUIRE(data->class_names()[9] == "9");
   const std::string raw = pixels_of(20 * 784);
   const auto image = image_of(*data, 13);
   for (int64_t y = 0; y < 32; ++y) {
@@ -58,7 +56,6 @@ TEST_CASE("dataset: splits are read from their own files") {
                 {"t10k-images-idx3-ubyte", "dataset-fashion-mnist"});
   write_idx_folder(scratch / "fashion", 10, "t10k");
   REQUIRE(open(scratch / "fashion", 32, Split::kTest)->size() == 10);
-  REQUIRE(open(scratch / "fashion")->class_names()[9] == "ankle boot");
 }
 
 TEST_CASE("dataset: images and labels must match") {
@@ -107,7 +104,6 @@ TEST_CASE("dataset: npy images, gray or RGB, padded or exact") {
     REQUIRE(data->size() == shape[0]);
     REQUIRE(data->image() == ImageShape{32, 32, c});
     REQUIRE(data->label(0) == -1);
-    REQUIRE(data->class_names().empty());
     const auto image = image_of(*data, shape[0] - 1);
     const int64_t top = (32 - h) / 2, left = (32 - w) / 2;
     const int64_t last = shape[0] * h * w * c - 1;
@@ -136,13 +132,11 @@ TEST_CASE("dataset: npy files that are not images are refused") {
 
 TEST_CASE("dataset: a subset shows its images in its order") {
   const auto base = std::make_shared<MemoryDataset>(
-      ImageShape{1, 1, 1}, std::vector<uint8_t>{10, 11, 12, 13}, std::vector<int32_t>{0, 1, 2, 3},
-      std::vector<std::string>{"a", "b", "c", "d"});
+      ImageShape{1, 1, 1}, std::vector<uint8_t>{10, 11, 12, 13}, std::vector<int32_t>{0, 1, 2, 3});
   const Subset subset(base, {3, 1});
   REQUIRE(subset.size() == 2);
   REQUIRE(image_of(subset, 0) == std::vector<uint8_t>{13});
   REQUIRE(subset.label(1) == 1);
-  REQUIRE(subset.class_names()[3] == "d");
   std::vector<uint8_t> wrong(2);
   REQUIRE(error_of([&] { base->read(0, wrong); })->code() == ExitCode::kInternal);
   REQUIRE(error_of([&] { image_of(*base, 4); })->code() == ExitCode::kInternal);
@@ -152,7 +146,7 @@ TEST_CASE("dataset: the fingerprint changes with any pixel, label, size or order
   const std::vector<uint8_t> pixels = {1, 2, 3, 4};
   const std::vector<int32_t> labels = {0, 1};
   const auto print = [](ImageShape image, std::vector<uint8_t> p, std::vector<int32_t> l) {
-    return fingerprint(MemoryDataset(image, std::move(p), std::move(l), {}));
+    return fingerprint(MemoryDataset(image, std::move(p), std::move(l)));
   };
   std::set<std::string> seen = {print({1, 2, 1}, pixels, labels)};
   REQUIRE(seen.begin()->size() == 16);

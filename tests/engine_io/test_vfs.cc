@@ -1,7 +1,6 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
-#include <cstring>
 
 #include "engine/io/vfs.h"
 #include "tests/engine_io/scratch.h"

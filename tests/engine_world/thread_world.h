@@ -11,7 +11,6 @@ class ThreadWorld final : public World {
  public:
   explicit ThreadWorld(Communicator& comm) : comm_(comm) {}
   [[nodiscard]] Communicator& communicator() override { return comm_; }
-  [[nodiscard]] int local_rank() const override { return comm_.rank(); }
   [[nodiscard]] int local_size() const override { return comm_.size(); }
   [[nodiscard]] std::string host() const override { return "host"; }
   [[noreturn]] void abort(ExitCode code) override { std::_Exit(static_cast<int>(code)); }

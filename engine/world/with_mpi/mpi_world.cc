@@ -95,6 +95,7 @@ void MpiCommunicator::reduce_whole(View values) {
                           static_cast<int>(bytes), MPI_BYTE, MPI_COMM_WORLD),
             "MPI_Allgather");
   std::vector<const std::byte*> parts;
+  parts.reserve(size_);
   for (int r = 0; r < size_; ++r) parts.push_back(staging_.data() + r * bytes);
   add_in_rank_order(parts, values);
 }
@@ -113,6 +114,7 @@ void MpiCommunicator::reduce_part(ConstView values, std::span<const int64_t> beg
                           mine_counts.data(), mine_offsets.data(), MPI_BYTE, MPI_COMM_WORLD),
             "MPI_Alltoallv");
   std::vector<const std::byte*> parts;
+  parts.reserve(size_);
   for (int r = 0; r < size_; ++r) parts.push_back(staging_.data() + mine_offsets[r]);
   add_in_rank_order(parts, mine);
 }
@@ -197,7 +199,6 @@ MpiWorld::MpiWorld() {
   MPI_Comm local = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &local),
             "MPI_Comm_split_type");
-  MPI_Comm_rank(local, &local_rank_);
   MPI_Comm_size(local, &local_size_);
   MPI_Comm_free(&local);
   host_ = host_name();

@@ -55,14 +55,13 @@ class MpiWorld final : public World {
   MpiWorld& operator=(const MpiWorld&) = delete;
 
   [[nodiscard]] Communicator& communicator() override { return *communicator_; }
-  [[nodiscard]] int local_rank() const override { return local_rank_; }
   [[nodiscard]] int local_size() const override { return local_size_; }
   [[nodiscard]] std::string host() const override { return host_; }
   [[noreturn]] void abort(ExitCode code) override;
 
  private:
   std::unique_ptr<MpiCommunicator> communicator_;
-  int local_rank_ = 0, local_size_ = 1;
+  int local_size_ = 1;
   std::string host_;
 };
 
