@@ -6,6 +6,7 @@
 
 #include "engine/io/flat_json.h"
 #include "engine/util/cli.h"
+#include "engine/util/program.h"
 #include "engine/util/signals.h"
 #include "eval/extract.h"
 

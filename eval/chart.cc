@@ -40,7 +40,7 @@ Points thinned(const std::vector<double>& x, const std::vector<double>& y) {
 }
 
 double quantile(std::vector<double> values, double q) {
-  const auto at = static_cast<int64_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  const int64_t at = std::lround(q * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), values.begin() + at, values.end());
   return values[at];
 }

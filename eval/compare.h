@@ -21,8 +21,8 @@ struct FeatureSet {
 
 struct CompareOptions {
   std::string data;  // empty: the run's
-  std::string split =
-      "test";  // test; or val: train on the images not held out, test on the held-out ones
+  // test; or val: train on the images not held out, test on the held-out ones.
+  std::string split = "test";
   std::vector<std::string> features = {kAvePool, kBnCRelu};
   bool baselines = false;
 };

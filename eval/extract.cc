@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "engine/io/npy.h"
 #include "engine/ops/random.h"
+#include "eval/progress.h"
 
 namespace bigbigan {
 namespace {
@@ -110,8 +110,7 @@ int64_t extract(const Session& session, const ExtractOptions& options) {
   if (wants_bn_crelu && options.shards > 1 && options.feature_stats.empty()) {
     fail(ExitCode::kUsage,
          "--output bn_crelu_feat of a shard needs --feature-stats DIR: its statistics are those of "
-         "all "
-         "images. Extract avepool_feat first, all shards, and give that folder");
+         "all images. Extract avepool_feat first, all shards, and give that folder");
   }
   const Encoder& encoder = session.encoder();
   const auto images = encoder_images(session, options.data, split_of(options.split));

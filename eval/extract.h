@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -23,8 +22,8 @@ using EncoderOutputs = std::map<std::string, Matrix>;
 struct EncodeOptions {
   std::vector<std::string> outputs = {kAvePool};  // of output_names(), without bn_crelu_feat
   int64_t batch = 256;
-  uint64_t seed =
-      0;  // of the noise in z_sample, which belongs to the image's index, not to its batch
+  // Of the noise in z_sample, which belongs to the image's index, not to its batch.
+  uint64_t seed = 0;
 };
 
 // Outputs of images [begin, end) of `images`. With stored statistics (ctx) rows do not depend on
@@ -38,8 +37,8 @@ struct ExtractOptions {
   std::string data, feature_stats;
   std::string split = "train";
   Vfs::Path folder;
-  bool arrays_only =
-      false;  // one array per output, named after it, instead of features.npy and its index
+  // One array per output, named after it, instead of features.npy and its index.
+  bool arrays_only = false;
   int64_t shard = 0, shards = 1;
   int64_t seed = 0;
 };

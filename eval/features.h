@@ -6,6 +6,7 @@
 // adds _<i> to the names and writes no statistics: they would be those of a part.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 

@@ -19,22 +19,19 @@ struct Arguments {
   bool json = false;
 };
 
-// Declares a subcommand with the options of a model, whose work is body(session, options) -> number
-// of images.
-template <class Options, class Body>
-std::pair<CLI::App*, std::shared_ptr<Arguments<Options>>> add_command(CLI::App& app,
-                                                                      Command& chosen,
-                                                                      const std::string& name,
-                                                                      const std::string& help,
-                                                                      const Body& body) {
+// Declares a subcommand with the options of a model; `work` returns a number of images.
+template <class Options>
+std::pair<CLI::App*, std::shared_ptr<Arguments<Options>>> add_command(
+    CLI::App& app, Command& chosen, const std::string& name, const std::string& help,
+    int64_t (*work)(const Session&, const Options&)) {
   const auto args = std::make_shared<Arguments<Options>>();
   CLI::App* sub = app.add_subcommand(name, help);
   add_model_options(*sub, args->model);
   sub->add_flag("--json", args->json, "print what was done as JSON");
-  sub->callback([args, body, name, &chosen] {
-    chosen = [args, body, name](Vfs& vfs) {
+  sub->callback([args, work, name, &chosen] {
+    chosen = [args, work, name](Vfs& vfs) {
       const Session session(vfs, args->model);
-      const int64_t images = body(session, args->options);
+      const int64_t images = work(session, args->options);
       const std::string source = session.loaded().source.string();
       if (args->json) {
         fmt::print("{}\n", to_json({{"command", name},
@@ -69,15 +66,12 @@ void add_sample_command(CLI::App& app, Command& chosen) {
       "Images of latents.\n\nExamples:\n"
       "  bigbigan-eval sample runs/first --out samples.png --count 64 --seed 1\n"
       "  bigbigan-eval sample runs/first --z z.npy --npy out.npy --weights live",
-      [](const Session& session, const SampleOptions& options) {
-        return sample(session, options);
-      });
+      sample);
   SampleOptions& options = args->options;
   add_output(*sub, options.out);
-  const CLI::Option* z = sub->add_option("--z", options.z, "latents (N, z_dim) [from the prior]")
+  CLI::Option* const z = sub->add_option("--z", options.z, "latents (N, z_dim) [from the prior]")
                              ->type_name("FILE.npy");
-  add_integer(*sub, "-n,--count", options.count, "number of images", 1, 1 << 24)
-      ->excludes(const_cast<CLI::Option*>(z));
+  add_integer(*sub, "-n,--count", options.count, "number of images", 1, 1 << 24)->excludes(z);
   add_integer(*sub, "--seed", options.seed, "of the latents", 0);
   add_integer(*sub, "--columns", options.out.columns, "of the grid", 1, 256);
 }
@@ -87,9 +81,7 @@ void add_interpolate_command(CLI::App& app, Command& chosen) {
       app, chosen, "interpolate",
       "Rows of images on straight lines between two latents.\n\nExamples:\n"
       "  bigbigan-eval interpolate runs/first --out lines.png --rows 8 --steps 10",
-      [](const Session& session, const InterpolateOptions& options) {
-        return interpolate(session, options);
-      });
+      interpolate);
   InterpolateOptions& options = args->options;
   add_output(*sub, options.out);
   add_integer(*sub, "--rows", options.rows, "pairs of latents", 1, 1024);
@@ -103,9 +95,7 @@ void add_reconstruct_command(CLI::App& app, Command& chosen) {
       "Images beside their reconstructions: x, G(E(x)), x, G(E(x)), ...\n\nExamples:\n"
       "  bigbigan-eval reconstruct runs/first --out pairs.png\n"
       "  bigbigan-eval reconstruct runs/first --data x.npy --npy out.npy --count 0",
-      [](const Session& session, const ReconstructOptions& options) {
-        return reconstruct(session, options);
-      });
+      reconstruct);
   ReconstructOptions& options = args->options;
   add_output(*sub, options.out);
   sub->add_option("--data", options.data, "images [the run's]")->type_name("PATH");
@@ -124,9 +114,7 @@ void add_discriminate_command(CLI::App& app, Command& chosen) {
       "Writes score_x.npy, score_z.npy and score_xz.npy (N) f32. Without --z the latent is the "
       "mean of E(x). D has no\n"
       "moving averages: --weights ema concerns E only.",
-      [](const Session& session, const DiscriminateOptions& options) {
-        return discriminate(session, options);
-      });
+      discriminate);
   DiscriminateOptions& options = args->options;
   sub->add_option("--x", options.x, "images: a data set, or .npy")->required()->type_name("PATH");
   add_split(*sub, options.split);

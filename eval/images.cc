@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cmath>
-
 #include "engine/data/dataset.h"
 #include "engine/io/npy.h"
 #include "engine/ops/image.h"

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "engine/core/tensor.h"
-#include "eval/session.h"
+#include "eval/progress.h"
 #include "kernels/knn/l1_distances.h"
 #include "kernels/knn/nearest.h"
 #include "kernels/linear/gemm.h"
@@ -18,8 +18,6 @@ struct TileSizes {
   int64_t queries, references;
 };
 constexpr TileSizes kCpuTiles = {1024, 512}, kDeviceTiles = {4096, 8192};
-
-bool is_host(const Context& ctx) { return std::holds_alternative<CpuExec>(ctx.exec); }
 
 // Rows divided by their p-norm, and what an l2 or cosine distance adds for each: its squared l2
 // norm, 1, or 0 for a zero row.
@@ -49,7 +47,7 @@ Normalized normalized(const CpuExec& ex, const Matrix& x, Metric metric) {
 // Rows [first, first + rows) where ctx computes: in place on the CPU.
 Tensor on_device(const Context& ctx, Matrix& x, int64_t first, int64_t rows) {
   const Shape shape{rows, x.columns};
-  if (is_host(ctx)) return Tensor::borrow({x.row(first), shape, DType::kF32});
+  if (ctx.is_on_host()) return Tensor::borrow({x.row(first), shape, DType::kF32});
   return Tensor::from_host(ctx, shape, DType::kF32, x.row(first), MemoryTag::kData);
 }
 
@@ -59,7 +57,7 @@ class Search {
   Search(const Context& ctx, Matrix& queries, Metric metric, int64_t k)
       : ctx_(ctx),
         metric_(metric),
-        sizes_(is_host(ctx) ? kCpuTiles : kDeviceTiles),
+        sizes_(ctx.is_on_host() ? kCpuTiles : kDeviceTiles),
         queries_(on_device(ctx, queries, 0, queries.rows)),
         distances_(Tensor::empty(ctx, {queries.rows, k}, DType::kF32)),
         rows_(Tensor::empty(ctx, {queries.rows, k}, DType::kI32)) {

@@ -25,12 +25,6 @@ struct MeasureArguments {
   bool json = false;
 };
 
-void add_metric_option(CLI::App& app, MeasureArguments& args, const char* metrics) {
-  args.metrics = metrics;
-  app.add_option("--metric", args.metrics, "distances of k-NN: l1, l2, cosine")
-      ->capture_default_str();
-}
-
 void add_measure_options(CLI::App& app, MeasureArguments& args) {
   add_model_options(app, args.model);
   app.get_option("model")->required(false);
@@ -145,12 +139,12 @@ using MeasureSet = std::function<void(const Places&, FeatureSet, int64_t classes
 Measured measure(Vfs& vfs, MeasureArguments& args, const std::string& command,
                  const MeasureSet& body) {
   const bool from_files = !args.train_features.empty() || !args.test_features.empty();
-  if (from_files &&
-      (args.train_features.empty() || args.test_features.empty() || !args.model.model.empty())) {
-    fail(ExitCode::kUsage, "give either MODEL, or both --train-features and --test-features");
+  if (from_files
+          ? args.train_features.empty() || args.test_features.empty() || !args.model.model.empty()
+          : args.model.model.empty()) {
+    fail(ExitCode::kUsage, "{}: give either MODEL, or both --train-features and --test-features",
+         command);
   }
-  if (!from_files && args.model.model.empty())
-    fail(ExitCode::kUsage, "{}: MODEL is missing", command);
   args.compare.features = split_choices(args.features, "--feature", {kAvePool, kBnCRelu});
   Measured measured;
   const auto collect = [&](const Places& at) {
@@ -247,48 +241,56 @@ int run_features(Vfs& vfs, MeasureArguments& args) {
   return print_rows(args, "features", both, columns);
 }
 
+using RunMeasure = int (*)(Vfs&, MeasureArguments&);
+
+// Declares a subcommand; `metrics`: the default distances of k-NN, where it searches neighbours.
+void add_measure_command(CLI::App& app, Command& chosen, const std::string& name,
+                         const std::string& help, const char* metrics, RunMeasure run) {
+  const auto args = std::make_shared<MeasureArguments>();
+  CLI::App* sub = app.add_subcommand(name, help);
+  add_measure_options(*sub, *args);
+  if (metrics != nullptr) {
+    args->metrics = metrics;
+    sub->add_option("--metric", args->metrics, "distances of k-NN: l1, l2, cosine")
+        ->capture_default_str();
+  }
+  sub->callback(
+      [args, run, &chosen] { chosen = [args, run](Vfs& vfs) { return run(vfs, *args); }; });
+}
+
 }  // namespace
 
 void add_probe_command(CLI::App& app, Command& chosen) {
-  const auto args = std::make_shared<MeasureArguments>();
-  CLI::App* sub = app.add_subcommand(
-      "probe",
+  add_measure_command(
+      app, chosen, "probe",
       "Linear probe: multinomial logistic regression on frozen features.\n\nExamples:\n"
       "  bigbigan-eval probe runs/first --baselines\n"
       "  bigbigan-eval probe runs/first --split val --feature bn_crelu_feat --json\n"
       "  bigbigan-eval probe --train-features features/train --test-features features/test\n\n"
-      "Appends to RUN/metric-probe.jsonl when MODEL is a run directory.");
-  add_measure_options(*sub, *args);
-  sub->callback([args, &chosen] { chosen = [args](Vfs& vfs) { return run_probe(vfs, *args); }; });
+      "Appends to RUN/metric-probe.jsonl when MODEL is a run directory.",
+      nullptr, run_probe);
 }
 
 void add_knn_command(CLI::App& app, Command& chosen) {
-  const auto args = std::make_shared<MeasureArguments>();
-  CLI::App* sub = app.add_subcommand(
-      "knn",
+  add_measure_command(
+      app, chosen, "knn",
       "Exact k-nearest-neighbour classification of features, k = 1, 5, 25, 50.\n\nExamples:\n"
       "  bigbigan-eval knn runs/first\n"
       "  bigbigan-eval knn runs/first --metric cosine --baselines\n"
       "  bigbigan-eval knn --train-features features/train --test-features features/test\n\n"
       "Features are divided by their norm first; l2 then ranks as cosine does.\n"
-      "Appends to RUN/metric-knn.jsonl when MODEL is a run directory.");
-  add_measure_options(*sub, *args);
-  add_metric_option(*sub, *args, "l1,l2,cosine");
-  sub->callback([args, &chosen] { chosen = [args](Vfs& vfs) { return run_knn(vfs, *args); }; });
+      "Appends to RUN/metric-knn.jsonl when MODEL is a run directory.",
+      "l1,l2,cosine", run_knn);
 }
 
 void add_features_command(CLI::App& app, Command& chosen) {
-  const auto args = std::make_shared<MeasureArguments>();
-  CLI::App* sub = app.add_subcommand(
-      "features",
+  add_measure_command(
+      app, chosen, "features",
       "Linear probe and k-NN of the same features in one table.\n\nExamples:\n"
       "  bigbigan-eval features runs/first --baselines\n"
       "  bigbigan-eval features runs/first --split val --metric l1,l2\n\n"
-      "Appends to RUN/metric-probe.jsonl and RUN/metric-knn.jsonl when MODEL is a run directory.");
-  add_measure_options(*sub, *args);
-  add_metric_option(*sub, *args, "l2");
-  sub->callback(
-      [args, &chosen] { chosen = [args](Vfs& vfs) { return run_features(vfs, *args); }; });
+      "Appends to RUN/metric-probe.jsonl and RUN/metric-knn.jsonl when MODEL is a run directory.",
+      "l2", run_features);
 }
 
 }  // namespace bigbigan

@@ -11,12 +11,6 @@
 namespace bigbigan {
 namespace {
 
-const JsonValue* find(const MetricRow& row, const std::string& key) {
-  const auto found =
-      std::find_if(row.begin(), row.end(), [&](const auto& entry) { return entry.first == key; });
-  return found == row.end() ? nullptr : &found->second;
-}
-
 std::string cell_text(const JsonValue* value, const std::string& format) {
   if (value == nullptr) return "-";
   if (const auto* text = std::get_if<std::string>(value)) return *text;
@@ -50,10 +44,10 @@ std::string table_text(const std::vector<MetricRow>& rows,
   for (const TableColumn& column : columns) {
     std::vector<std::string> cells = {column.title};
     for (const MetricRow& row : rows)
-      cells.push_back(cell_text(find(row, column.key), column.format));
+      cells.push_back(cell_text(json_find(row, column.key), column.format));
     size_t width = 0;
     for (const std::string& cell : cells) width = std::max(width, cell.size());
-    const JsonValue* first = rows.empty() ? nullptr : find(rows[0], column.key);
+    const JsonValue* first = rows.empty() ? nullptr : json_find(rows[0], column.key);
     const bool is_text = first != nullptr && std::holds_alternative<std::string>(*first);
     for (size_t i = 0; i < lines.size(); ++i) {
       lines[i] += is_text ? fmt::format("{:<{}}  ", cells[i], width)

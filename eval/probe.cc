@@ -192,7 +192,7 @@ std::vector<float> to_floats(const std::vector<double>& values) {
 
 // Empty on the host: fit_classifier's own.
 DataLoss loss_on(const Context& ctx, const LabelledFeatures& data, int64_t classes) {
-  if (std::holds_alternative<CpuExec>(ctx.exec)) return {};
+  if (ctx.is_on_host()) return {};
   return device_loss(ctx, data, classes);
 }
 

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <functional>
-#include <span>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -29,8 +28,8 @@ struct LinearClassifier {
 struct FitOptions {
   double l2 = 1e-4;
   int max_iterations = 300;
-  double tolerance =
-      1e-5;  // ends when the loss fell by less than this fraction over ten iterations
+  // Ends when the loss fell by less than this fraction over ten iterations.
+  double tolerance = 1e-5;
 };
 struct Fit {
   LinearClassifier classifier;

@@ -26,6 +26,7 @@ double median(std::vector<double> values) {
 
 std::vector<double> column(const std::vector<FlatJson>& lines, const std::string& key) {
   std::vector<double> values;
+  values.reserve(lines.size());
   for (const FlatJson& line : lines) values.push_back(number_of(line, key));
   return values;
 }
@@ -53,9 +54,15 @@ std::string summary(const RunData& run) {
     if (part == "encoder") encoder = count;
   }
   const double seconds = number_of(last, "elapsed_s"), memory = number_of(last, "mem_bytes");
+  // The log may end some steps before the last checkpoint.
+  double steps = number_of(last, "step"), images = number_of(last, "images");
+  if (!run.checkpoints.empty() && !(steps >= static_cast<double>(run.checkpoints.back()))) {
+    steps = static_cast<double>(run.checkpoints.back());
+    images = steps * static_cast<double>(run.batch * (run.d_steps + 1));
+  }
   std::string text = "<div class=\"tiles\">\n";
-  text += tile(count_text(number_of(last, "step")), fmt::format("steps of batch {}", run.batch));
-  text += tile(count_text(number_of(last, "images")), "images seen");
+  text += tile(count_text(steps), fmt::format("steps of batch {}", run.batch));
+  text += tile(count_text(images), "images seen");
   text += tile(std::isfinite(seconds) ? format_duration(seconds) : "–", "of training");
   text += tile(count_text(median(column(run.stats, "img_per_s"))), "images/s (median)");
   text += tile(millions(parameters), fmt::format("parameters (E {})", millions(encoder)));
@@ -67,8 +74,8 @@ std::string summary(const RunData& run) {
 std::string header(const RunData& run) {
   return fmt::format(
       "<h1>BigBiGAN run <i>{}</i></h1>\n<p class=\"lead\">{}×{} images of {}. Latents of {} "
-      "numbers, "
-      "encoder {}, {} update{} of D for each of E and G. Learning rates: G {:g}, D {:g}, E {:g}; "
+      "numbers, encoder {}, {} update{} of D for each of E and G. Learning rates: G {:g}, D {:g}, "
+      "E {:g}; "
       "moving average {:g}; seed {}.</p>\n",
       html_escape(run.name), run.model.resolution, run.model.resolution, html_escape(run.data_path),
       run.model.z_dim, html_escape(run.model.encoder), run.d_steps, run.d_steps == 1 ? "" : "s",

@@ -20,6 +20,7 @@ int write_report(Vfs& vfs, const ReportArguments& args) {
   const Vfs::Path out =
       args.out.empty() ? Vfs::Path(args.run) / "report.html" : Vfs::Path(args.out);
   const std::string html = report_html(vfs, read_run(vfs, args.run));
+  make_directories(vfs, out.parent_path());
   write_file_atomic(vfs, out, html);
   if (args.json) {
     fmt::print("{}\n",

@@ -32,16 +32,10 @@ std::vector<RunPicture> pictures_of(Vfs& vfs, const Vfs::Path& run, const std::s
   return pictures;
 }
 
-const JsonValue* find(const FlatJson& line, const std::string& key) {
-  const auto found =
-      std::find_if(line.begin(), line.end(), [&](const auto& entry) { return entry.first == key; });
-  return found == line.end() ? nullptr : &found->second;
-}
-
 }  // namespace
 
 double number_of(const FlatJson& line, const std::string& key) {
-  const JsonValue* value = find(line, key);
+  const JsonValue* value = json_find(line, key);
   if (value != nullptr) {
     if (const auto* number = std::get_if<double>(value)) return *number;
     if (const auto* integer = std::get_if<int64_t>(value)) return static_cast<double>(*integer);
@@ -50,7 +44,7 @@ double number_of(const FlatJson& line, const std::string& key) {
 }
 
 std::string text_of(const FlatJson& line, const std::string& key) {
-  const JsonValue* value = find(line, key);
+  const JsonValue* value = json_find(line, key);
   if (value == nullptr) return {};
   if (const auto* text = std::get_if<std::string>(value)) return *text;
   if (const auto* integer = std::get_if<int64_t>(value)) return std::to_string(*integer);

@@ -1,13 +1,13 @@
 #include "eval/sample.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 
 #include "engine/io/npy.h"
 #include "engine/ops/random.h"
 #include "eval/extract.h"
+#include "eval/progress.h"
 
 namespace bigbigan {
 namespace {
@@ -50,6 +50,9 @@ class ImageSink {
       fail(ExitCode::kUsage,
            "--out: a grid of {} images, expected at most {}; use --count, or --npy", count,
            kMostPictures);
+    }
+    for (const std::string& file : {out.png, out.npy}) {
+      make_directories(session.vfs(), Vfs::Path(file).parent_path());
     }
   }
   // `images` (n, R, R, C) for the array; `shown` for the grid.

@@ -5,9 +5,6 @@
 #include <CLI/CLI.hpp>
 
 #include "engine/util/cli.h"
-#include "engine/util/clock.h"
-#include "engine/util/signals.h"
-#include "engine/util/text.h"
 
 namespace bigbigan {
 namespace {
@@ -67,20 +64,6 @@ Vfs::Path Session::run_directory() const {
 
 std::string Session::description() const {
   return fmt::format("{} weights, batch-norm statistics: {}", options_.weights, options_.bn);
-}
-
-void Progress::update(int64_t done, int64_t total) {
-  const double interval = line_.on_terminal() ? 1 : 20;
-  if (StopSignals::requested())
-    fail(ExitCode::kStopped, "stopped on request; run it again for a result");
-  const double now = monotonic_seconds();
-  if (started_ == 0) started_ = shown_ = now;
-  if (now - shown_ < interval || done == 0) return;
-  shown_ = now;
-  const double left =
-      (now - started_) / static_cast<double>(done) * static_cast<double>(total - done);
-  line_.update(fmt::format("{} {}/{} eta {}", what_, format_count(done), format_count(total),
-                           format_duration(left)));
 }
 
 }  // namespace bigbigan

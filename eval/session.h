@@ -6,7 +6,6 @@
 
 #include "engine/core/device.h"
 #include "engine/io/vfs.h"
-#include "engine/util/program.h"
 #include "models/bigbigan/inference.h"
 #include "models/bigbigan/load.h"
 
@@ -63,19 +62,6 @@ class Session {
   Context ctx_;
   LoadedModel loaded_;
   RunSettings settings_;
-};
-
-// For loops that may take long: throws Error{kStopped} once a signal has asked for a stop, and
-// shows how far the work is: every second on a terminal, seldom elsewhere.
-class Progress {
- public:
-  explicit Progress(std::string what) : what_(std::move(what)) {}
-  void update(int64_t done, int64_t total);
-
- private:
-  std::string what_;
-  ProgressLine line_;
-  double started_ = 0, shown_ = 0;  // seconds
 };
 
 }  // namespace bigbigan

@@ -198,16 +198,21 @@ int run(World& world, int argc, char** argv) {
       "--describe\n  mpirun -n 4 bigbigan-train --preset fmnist-32-tiny --run-dir runs/four",
       "bigbigan-train");
   app.add_option("--preset", args.preset,
-                 "one of: " + fmt::format("{}", fmt::join(preset_names(), ", ")));
-  app.add_option("--config", args.config_file, "TOML file, read after the preset");
-  app.add_option("--data", args.data, "same as data.path=PATH");
-  app.add_option("--run-dir", args.run_dir, "directory of the run [runs/NNNNN-<preset>]");
+                 fmt::format("one of: {}", fmt::join(preset_names(), ", ")))
+      ->type_name("NAME");
+  app.add_option("--config", args.config_file, "TOML file, read after the preset")
+      ->type_name("FILE");
+  app.add_option("--data", args.data, "same as data.path=PATH")->type_name("PATH");
+  app.add_option("--run-dir", args.run_dir, "directory of the run [runs/NNNNN-<preset>]")
+      ->type_name("DIR");
   app.add_option(
-      "--resume", args.resume,
-      "continue the run in this directory; with --preset or --config: start it if there is none");
+         "--resume", args.resume,
+         "continue the run in this directory; with --preset or --config: start it if there is none")
+      ->type_name("DIR");
   app.add_option("--init-from", args.init_from,
-                 "a new run starts from the weights of this run, checkpoint or .safetensors file");
-  app.add_option("--seed", args.seed, "same as train.seed=N");
+                 "a new run starts from the weights of this run, checkpoint or .safetensors file")
+      ->type_name("PATH");
+  app.add_option("--seed", args.seed, "same as train.seed=N")->type_name("N");
   add_device(app, args.device);
   app.add_flag("--describe", args.describe,
                "print architecture, conformance sheet and parameter counts, and exit");
@@ -215,7 +220,8 @@ int run(World& world, int argc, char** argv) {
                "check everything, print the configuration and the memory plan, and exit");
   app.add_flag("--json", args.json, "with --describe: as JSON");
   app.add_option("overrides", args.overrides,
-                 "key=value, e.g. train.batch=64 (all keys: --dry-run)");
+                 "key=value, e.g. train.batch=64 (all keys: --dry-run)")
+      ->type_name("");
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (!args.resume.empty() && !args.run_dir.empty() && args.resume != args.run_dir) {
     fail(ExitCode::kUsage, "--run-dir {} and --resume {}: give one of them", args.run_dir,
@@ -232,11 +238,10 @@ int run(World& world, int argc, char** argv) {
   }
   if (args.dry_run) {
     Config copy = config;
-    open_dataset(vfs, config.data.path, Split::kTrain,
-                 architecture(config.model).encoder_resolution);
     Device device(args.device, thread_count(config.train.threads));
-    fmt::print("{}\n{}\n", to_toml(config_fields(copy)),
-               memory_plan_text(config, device, world.communicator().size()));
+    announce(to_toml(config_fields(copy)) + "\n" +
+             memory_plan_text(config, device, world.communicator().size()));
+    open_training_images(vfs, config);  // last: what is above serves without them, too
     return 0;
   }
   return static_cast<int>(train(world, vfs, args, config));

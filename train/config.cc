@@ -32,8 +32,8 @@ std::vector<ConfigField> config_fields(Config& c) {
       {"data.flip", &c.data.flip, "mirror training images left to right at random"},
       {"data.val_images", &c.data.val_images,
        "training images held out for choosing models and settings", 0, kMany},
-      free_on_resume({"train.steps", &c.train.steps, "each d_steps updates of D and one of G and E",
-                      1, kMany}),
+      free_on_resume({"train.steps", &c.train.steps,
+                      "steps to train: d_steps updates of D each, and one of G and E", 1, kMany}),
       free_on_resume({"train.minutes", &c.train.minutes,
                       "stop after this time of training, with a checkpoint; 0: no limit", 0,
                       kMany}),
@@ -43,10 +43,11 @@ std::vector<ConfigField> config_fields(Config& c) {
        "statistics of each part",
        1, 1 << 20},
       {"train.d_steps", &c.train.d_steps, "updates of D per step", 1, 64},
-      {"train.ema_decay", &c.train.ema_decay, "of the moving averages of G and E", 0, 1},
+      {"train.ema_decay", &c.train.ema_decay, "decay of the moving averages of G and E", 0, 1},
       {"train.ema_start", &c.train.ema_start,
        "before this step the averages equal the live weights", 0, kMany},
-      {"train.seed", &c.train.seed, "of initial weights, latents, noise and data order", 0, kMany},
+      {"train.seed", &c.train.seed, "seed of initial weights, latents, noise and data order", 0,
+       kMany},
       free_among_ranks({"train.threads", &c.train.threads,
                         "CPU threads; 0: the cores this process may use", 0, 1024}),
       free_on_resume({"train.max_bad_steps", &c.train.max_bad_steps,
@@ -59,42 +60,45 @@ std::vector<ConfigField> config_fields(Config& c) {
        "take the faster"},
       {.key = "train.precision",
        .value = &c.train.precision,
-       .doc = "of activations; with bf16, weights are kept in f32 too, and pictures drawn in f32",
+       .doc = "dtype of activations; with bf16, weights are kept and pictures drawn in f32",
        .choices = {"f32", "bf16"}},
       {"optim.g_lr", &c.optim.g_lr, "Adam's learning rate of G", 0, 1},
-      {"optim.d_lr", &c.optim.d_lr, "of D", 0, 1},
-      {"optim.e_lr", &c.optim.e_lr, "of E", 0, 1},
+      {"optim.d_lr", &c.optim.d_lr, "Adam's learning rate of D", 0, 1},
+      {"optim.e_lr", &c.optim.e_lr, "Adam's learning rate of E", 0, 1},
       {"optim.beta1", &c.optim.beta1, "Adam's decay of the mean", 0, 0.999999},
       {"optim.beta2", &c.optim.beta2, "Adam's decay of the square", 0, 0.999999},
       {"optim.eps", &c.optim.eps, "Adam's epsilon", 0, 1},
-      free_on_resume(
-          {"checkpoint.every_steps", &c.checkpoint.every_steps, "0: at the end only", 0, kMany}),
+      free_on_resume({"checkpoint.every_steps", &c.checkpoint.every_steps,
+                      "steps between two checkpoints; 0: one at the end", 0, kMany}),
       free_on_resume({"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany}),
       free_on_resume({"checkpoint.milestone_steps", &c.checkpoint.milestone_steps,
                       "multiples of this are kept for ever; 0: none", 0, kMany}),
-      free_on_resume(
-          {"log.every_steps", &c.log.every_steps, "between two lines of stats.jsonl", 1, kMany}),
+      free_on_resume({"log.every_steps", &c.log.every_steps,
+                      "steps between two lines of stats.jsonl", 1, kMany}),
       free_on_resume({"sample.every_steps", &c.sample.every_steps,
-                      "between two grids of samples and reconstructions; 0: none", 0, kMany}),
-      free_on_resume({"sample.images", &c.sample.images, "in a grid", 1, 4096}),
+                      "steps between two grids of samples and reconstructions; 0: none", 0, kMany}),
+      free_on_resume({"sample.images", &c.sample.images, "images in a grid", 1, 4096}),
       free_on_resume({"ranks.setup_seconds", &c.ranks.setup_seconds,
-                      "many ranks: how late one may be in set-up and in the first step", 1, kMany}),
+                      "many ranks: seconds that one may be late in set-up and in the first step", 1,
+                      kMany}),
       free_on_resume({"ranks.step_seconds", &c.ranks.step_seconds,
-                      "in a step, or twenty times the last step", 1, kMany}),
+                      "seconds late in a step, or twenty times the last step where that is more", 1,
+                      kMany}),
+      free_on_resume({"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds,
+                      "seconds late in a checkpoint", 1, kMany}),
+      free_on_resume({"ranks.picture_seconds", &c.ranks.picture_seconds,
+                      "seconds late while pictures are drawn", 1, kMany}),
       free_on_resume(
-          {"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds, "in a checkpoint", 1, kMany}),
-      free_on_resume({"ranks.picture_seconds", &c.ranks.picture_seconds, "while pictures are drawn",
-                      1, kMany}),
-      free_on_resume({"ranks.compare_every_steps", &c.ranks.compare_every_steps,
-                      "between two comparisons of all ranks' weights; before each checkpoint they "
-                      "are compared too",
-                      1, kMany}),
+          {"ranks.compare_every_steps", &c.ranks.compare_every_steps,
+           "steps between two comparisons of all ranks' weights; before each checkpoint they "
+           "are compared too",
+           1, kMany}),
       {"ranks.bucket_mib", &c.ranks.bucket_mib,
        "MiB of gradients that are summed together, as soon as the backward pass has formed them",
        0.001, 65536},
       {.key = "ranks.gradient_dtype",
        .value = &c.ranks.gradient_dtype,
-       .doc = "in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
+       .doc = "dtype in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
        .choices = {"f32", "bf16"}},
       free_on_resume({"ranks.shard_optimizer", &c.ranks.shard_optimizer,
                       "each of N ranks keeps an N-th of Adam's moments and moving averages: less "
@@ -129,12 +133,9 @@ std::string preset_text(const std::string& name) {
   for (const Preset& preset : kPresets) {
     if (preset.name == name) return std::string(preset.text);
   }
-  std::string all;
-  for (const Preset& preset : kPresets)
-    all += std::string(all.empty() ? "" : ", ") + std::string(preset.name);
   const std::string nearest = nearest_name(name, preset_names());
   fail(ExitCode::kConfig, "no preset {}{}; there are: {}", name,
-       nearest.empty() ? "" : " (did you mean " + nearest + "?)", all);
+       nearest.empty() ? "" : " (did you mean " + nearest + "?)", fmt::join(preset_names(), ", "));
 }
 
 }  // namespace bigbigan

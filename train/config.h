@@ -85,8 +85,8 @@ struct Config {
 // All keys over `config`, with documentation and bounds.
 std::vector<ConfigField> config_fields(Config& config);
 
-// Presets compiled into the program: one per row of the paper's Table 1, and small ones for first
-// runs.
+// Presets compiled into the program: the rows of the paper's Table 1 that have a ResNet encoder or
+// none, and small ones for first runs.
 std::vector<std::string> preset_names();
 // TOML text; throws Error{kConfig} naming the nearest preset.
 std::string preset_text(const std::string& name);

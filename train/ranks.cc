@@ -114,7 +114,7 @@ void Ranks::require_equal(const Facts& facts) const {
   if (comm_ == nullptr) return;
   Hasher hasher;
   for (const auto& [name, value] : facts) {
-    const std::string line = name + "=" + value + "\n";
+    const std::string line = fmt::format("{}={}\n", name, value);
     hasher.add(std::as_bytes(std::span(line)));
   }
   if (odd_ranks(gather_texts(*comm_, hasher.hex())).empty()) return;

@@ -111,7 +111,7 @@ void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model) {
        {std::pair(kModelFile, WeightSet::kLive), std::pair(kEmaFile, WeightSet::kEma),
         std::pair(kOptimFile, WeightSet::kAdam)}) {
     SafetensorsFile file(vfs, checkpoint / name);
-    import_weights(model, set, file, false);
+    import_weights(model, set, file);
   }
 }
 

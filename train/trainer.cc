@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <utility>
 
 #include "engine/io/hasher.h"
@@ -62,6 +61,25 @@ void flip_bit(const Tensor& weights) {
 
 }  // namespace
 
+std::shared_ptr<const Dataset> open_training_images(Vfs& vfs, const Config& config) {
+  auto all = open_dataset(vfs, config.data.path, Split::kTrain,
+                          architecture(config.model).encoder_resolution);
+  if (const int64_t channels = all->image().channels; channels != config.model.image_channels) {
+    fail(ExitCode::kConfig,
+         "{}: images of {} channel{}, model.image_channels is {}: set it to {}, take a preset of "
+         "such "
+         "images, or give other --data",
+         config.data.path, channels, channels == 1 ? "" : "s", config.model.image_channels,
+         channels);
+  }
+  if (all->size() - config.data.val_images < config.train.batch) {
+    fail(ExitCode::kConfig,
+         "{}: {} images less {} held out (data.val_images) are fewer than train.batch {}",
+         config.data.path, all->size(), config.data.val_images, config.train.batch);
+  }
+  return all;
+}
+
 Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, const Ranks& ranks)
     : vfs_(vfs),
       run_(std::move(run)),
@@ -72,17 +90,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
       fault_(Fault::from_environment(ranks.rank())),
       ctx_{.exec = device_.exec(), .allocator = &device_.allocator()},
       model_(config.model) {
-  const auto all =
-      open_dataset(vfs_, config_.data.path, Split::kTrain, model_.arch.encoder_resolution);
-  if (all->image().channels != config_.model.image_channels) {
-    fail(ExitCode::kConfig, "{}: images of {} channels, model.image_channels is {}",
-         config_.data.path, all->image().channels, config_.model.image_channels);
-  }
-  if (all->size() - config_.data.val_images < config_.train.batch) {
-    fail(ExitCode::kConfig,
-         "{}: {} images less {} held out (data.val_images) are fewer than train.batch {}",
-         config_.data.path, all->size(), config_.data.val_images, config_.train.batch);
-  }
+  const auto all = open_training_images(vfs_, config_);
   const auto seed = static_cast<uint64_t>(config_.train.seed);
   HeldOut held = hold_out(all->size(), config_.data.val_images, 0);
   train_data_ = std::make_shared<Subset>(all, std::move(held.train));
@@ -262,11 +270,15 @@ void Trainer::read_report() {
                 report);
   }
   if (state_.bad_in_row >= config_.train.max_bad_steps) {
-    fail(ExitCode::kNumerical,
-         "step {}: NaN or Inf in a loss or gradient {} steps in a row; the last checkpoint is "
-         "untouched. "
-         "Lower the learning rates, or resume with another train.seed",
-         step.number, state_.bad_in_row);
+    fail(
+        ExitCode::kNumerical,
+        "step {}: NaN or Inf in a loss or gradient {} steps in a row (train.max_bad_steps). "
+        "Continued, the run would come here again: start another with lower optim.g_lr, optim.d_lr "
+        "and optim.e_lr{}",
+        step.number, state_.bad_in_row,
+        saved_step_ < 0 ? ""
+                        : fmt::format(", from the weights of step {} with --init-from {}",
+                                      saved_step_, run_.string()));
   }
 }
 
@@ -329,11 +341,14 @@ void Trainer::tell_status() {
                    saved_step_, state_.skipped_steps));
 }
 
+bool Trainer::is_time_over() const {
+  return config_.train.minutes > 0 && state_.elapsed_seconds >= config_.train.minutes * 60;
+}
+
 bool Trainer::finished() const {
   if (state_.step >= config_.train.steps) return true;
   if (config_.train.minutes == 0) return false;
-  const bool is_over = state_.elapsed_seconds >= config_.train.minutes * 60;
-  return ranks_.any(ranks_.is_root() && is_over);  // rank 0's clock counts
+  return ranks_.any(ranks_.is_root() && is_time_over());  // rank 0's clock counts
 }
 
 ExitCode Trainer::run() {
@@ -341,6 +356,10 @@ ExitCode Trainer::run() {
   if (state_.step == 0) {
     if (ranks_.is_root()) draw_reals();
     if (config_.sample.every_steps > 0) draw_grids();
+  }
+  if (ranks_.is_root() && (state_.step >= config_.train.steps || is_time_over())) {
+    note(fmt::format("nothing is left of train.steps={} or train.minutes={}: give more",
+                     config_.train.steps, config_.train.minutes));
   }
   while (!finished()) {
     if (StopSignals::take_status_request() && ranks_.is_root()) tell_status();

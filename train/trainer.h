@@ -13,6 +13,10 @@
 
 namespace bigbigan {
 
+// All images of data.path for E. Throws Error: kNoInput or kBadData as open_dataset() does, kConfig
+// where they have other channels than the model, or are too few for a batch.
+std::shared_ptr<const Dataset> open_training_images(Vfs& vfs, const Config& config);
+
 class Trainer {
  public:
   // Opens the data, builds the model, and continues from the newest checkpoint of `run` if there is
@@ -65,6 +69,7 @@ class Trainer {
   void draw_reals();
   void save();
   void tell_status();
+  [[nodiscard]] bool is_time_over() const;
   [[nodiscard]] bool finished() const;
 
   Vfs& vfs_;

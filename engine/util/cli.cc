@@ -40,8 +40,9 @@ std::vector<std::string> subcommands_of(const CLI::App& app) {
 
 // What is wrong with the arguments, a line each.
 std::vector<std::string> problems_of(const CLI::App& app, const CLI::ParseError& error) {
-  const std::vector<std::string> rest = app.remaining(true), commands = subcommands_of(app);
-  if (!commands.empty() && app.get_subcommands().empty()) {
+  const std::vector<std::string> commands = subcommands_of(app);
+  const auto rest = app.get_allow_extras() ? std::vector<std::string>() : app.remaining(true);
+  if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty()) {
     const auto given =
         std::find_if(rest.begin(), rest.end(), [](const auto& a) { return !a.starts_with("-"); });
     const std::string all = fmt::format("{}", fmt::join(commands, ", "));
@@ -63,6 +64,9 @@ std::vector<std::string> problems_of(const CLI::App& app, const CLI::ParseError&
 // Lists a subcommand with the first line of its description.
 class Formatter : public CLI::Formatter {
  public:
+  std::string make_description(const CLI::App* app) const override {
+    return CLI::Formatter::make_description(app) + "\n";
+  }
   std::string make_subcommand(const CLI::App* sub) const override {
     const std::string text = sub->get_description();
     std::ostringstream out;
@@ -92,11 +96,15 @@ std::string version_text(const std::string& program) {
 #else
   constexpr const char* kCompiler = "g++ " __VERSION__;
 #endif
-  return fmt::format("{} {} ({}, CPU)", program, BIGBIGAN_VERSION, kCompiler);
+  return fmt::format("{} {} ({}, {})", program, BIGBIGAN_VERSION, kCompiler, BIGBIGAN_BACKENDS);
 }
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
-  app.formatter(std::make_shared<Formatter>());
+  const auto formatter = std::make_shared<Formatter>();
+  app.formatter(formatter);
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
+    sub->formatter(formatter);
+  }
   app.set_version_flag("--version", version_text(app.get_name()), "print the version and exit");
   try {
     app.parse(argc, argv);
@@ -154,6 +162,7 @@ std::vector<std::string> split_choices(const std::string& list, const std::strin
 CLI::Option* add_device(CLI::App& app, std::string& device) {
   return app
       .add_option("--device", device, "cuda[:i], cpu, or auto: the first GPU if there is one")
+      ->type_name("DEVICE")
       ->capture_default_str();
 }
 

@@ -13,7 +13,7 @@ class Option;
 
 namespace bigbigan {
 
-// "bigbigan-eval 0.1.0 (g++ 12.2.0, CPU)"
+// "bigbigan-eval 0.1.0 (g++ 12.2.0, CPU)"; ", CPU and CUDA)" where the build has both.
 std::string version_text(const std::string& program);
 
 // Parses the arguments. Returns the code to exit with now: 0 after --help or --version; 64 after a

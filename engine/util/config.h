@@ -27,8 +27,8 @@ struct ConfigField {
   std::string key;  // "train.batch": section and name
   std::variant<int64_t*, double*, bool*, std::string*, std::vector<int64_t>*> value;
   std::string doc;
-  double min =
-      -std::numeric_limits<double>::infinity();  // of numbers, and of the elements of lists
+  // Of numbers, and of the elements of lists.
+  double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices;  // of strings; empty: any
   MayDiffer may_differ = MayDiffer::kNever;

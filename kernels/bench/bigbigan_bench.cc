@@ -23,7 +23,7 @@ constexpr const char* kName = "bigbigan-bench";
 constexpr double kJoinSeconds = 60;
 
 struct Arguments {
-  int threads = 0, rounds = 15;
+  int64_t threads = 0, rounds = 15;
   double seconds = 0;
   std::string device = "auto", sizes, step_preset, dtype = "f32";
   bool json = false, ranks = false, predict = false;
@@ -176,8 +176,9 @@ void add_collectives(CLI::App& app, Arguments& args) {
     command->callback([&options, name] { options.collective = name; });
     const auto add_size = [&](const char* names, int64_t& value, const char* help) {
       command->add_option(names, value, help)
-          ->transform(CLI::AsSizeValue(false))
-          ->check(CLI::Range(int64_t{1}, int64_t{1} << 36))
+          ->transform(CLI::AsSizeValue(false).description(""))
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 36).description(""))
+          ->type_name("BYTES")
           ->capture_default_str();
     };
     add_size("-b,--min-bytes", options.min_bytes, "first size, e.g. 8 or 1M");
@@ -191,17 +192,18 @@ void add_collectives(CLI::App& app, Arguments& args) {
 }
 
 void add_options(CLI::App& app, Arguments& args) {
-  app.add_option("--threads", args.threads, "CPU threads; 0: the cores this process may use");
+  add_integer(app, "-j,--threads", args.threads, "CPU threads; 0: all cores it may use", 0, 1024);
   add_device(app, args.device);
-  app.add_option("--sizes", args.sizes,
-                 "sizes of single kernels: base (default on a GPU) or small (default on the CPU)")
-      ->check(CLI::IsMember({"base", "small"}));
+  app.add_option("--sizes", args.sizes, "of single kernels [base on a GPU, small on the CPU]")
+      ->check(CLI::IsMember({"base", "small"}).description(""))
+      ->type_name("base|small");
   app.add_option("--seconds", args.seconds,
                  "begin no operation or kernel after so many seconds; what is left says so")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--step", args.step_preset, "time the training step of this preset");
-  app.add_option("--rounds", args.rounds, "with --step: steps to take the median of")
-      ->check(CLI::Range(1, 100000));
+      ->check(CLI::PositiveNumber.description(""))
+      ->type_name("SECONDS");
+  app.add_option("--step", args.step_preset, "time the training step of this preset")
+      ->type_name("PRESET");
+  add_integer(app, "--rounds", args.rounds, "with --step: steps to take the median of", 1, 100000);
   app.add_flag("--json", args.json, "with --step or a collective: print one JSON object");
   app.add_flag(
       "--predict", args.predict,
@@ -218,9 +220,8 @@ void add_options(CLI::App& app, Arguments& args) {
   app.add_flag("--ranks", args.ranks,
                "with --step: with all that ranks say to each other, among those that mpirun has "
                "started, or for one");
-  app.add_option("overrides", args.overrides, "with --step: key=value");
-  app.set_version_flag("--version", "bigbigan " BIGBIGAN_VERSION);
-  app.allow_extras();
+  app.add_option("overrides", args.overrides, "with --step: key=value")->type_name("");
+  app.allow_extras();  // the flags of Google Benchmark
   app.require_subcommand(0, 1);
   add_collectives(app, args);
 }
@@ -240,11 +241,7 @@ int run(int argc, char** argv) {
       "All flags of Google Benchmark work, e.g. --benchmark_format=json --benchmark_list_tests.",
       kName);
   add_options(app, args);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const std::vector<std::string> flags = app.remaining();
   const bool of_step = !args.step_preset.empty(), of_collective = !app.get_subcommands().empty();
   if (of_collective && (of_step || !flags.empty() || !args.overrides.empty())) {
@@ -261,9 +258,13 @@ int run(int argc, char** argv) {
     return run_ranks(
         args, [&](auto& comm, auto& device) { return bench_collective(args, comm, device); });
   }
-  if (of_step ? !flags.empty() : !args.overrides.empty()) {
-    fail(ExitCode::kUsage, "{} {} --step", of_step ? flags[0] : args.overrides[0],
-         of_step ? "does not go with" : "needs");
+  if (of_step && !flags.empty()) fail(ExitCode::kUsage, "{} does not go with --step", flags[0]);
+  if (!of_step && !args.overrides.empty()) {
+    fail(ExitCode::kUsage,
+         "unexpected argument {}: key=value goes with --step PRESET, and the commands are "
+         "all_reduce, "
+         "reduce_scatter and all_gather",
+         args.overrides[0]);
   }
   if (args.json && !of_step) {
     fail(ExitCode::kUsage,

@@ -54,6 +54,7 @@ class Problems {
 
 std::vector<int64_t> times(const std::vector<int64_t>& multipliers, int64_t width) {
   std::vector<int64_t> channels;
+  channels.reserve(multipliers.size());
   for (int64_t m : multipliers) channels.push_back(m * width);
   return channels;
 }
@@ -133,10 +134,6 @@ void resolve_encoder(const ModelConfig& c, Architecture& a, Problems& problems) 
   for (int64_t m : {4, 8, 16, 32}) a.stage_channels.push_back(m * a.stem_channels);
 }
 
-}  // namespace
-
-namespace {
-
 ConfigField one_of(std::string key, std::string* value, std::string doc,
                    std::vector<std::string> choices) {
   return {
@@ -148,13 +145,13 @@ ConfigField one_of(std::string key, std::string* value, std::string doc,
 std::vector<ConfigField> config_fields(ModelConfig& c) {
   constexpr double kMaxChannels = 65536;
   return {
-      {"model.resolution", &c.resolution, "of G's output and D's input: 32, 64, 128 or 256", 32,
-       256},
+      {"model.resolution", &c.resolution, "side of G's images and D's input: 32, 64, 128 or 256",
+       32, 256},
       {"model.image_channels", &c.image_channels, "1 gray, 3 RGB", 1, 3},
       {"model.z_dim", &c.z_dim, "latent size: a multiple of G's blocks + 1", 1, kMaxChannels},
-      one_of("model.prior", &c.prior, "of the latent: normal N(0, I) or uniform U(-1, 1)",
+      one_of("model.prior", &c.prior, "distribution of latents: normal N(0, I) or uniform U(-1, 1)",
              {"normal", "uniform"}),
-      {"model.embed_dim", &c.embed_dim, "shared class embedding of G", 1, kMaxChannels},
+      {"model.embed_dim", &c.embed_dim, "width of G's shared class embedding", 1, kMaxChannels},
       {"model.g_width", &c.g_width, "BigGAN's ch of G", 1, kMaxChannels},
       {"model.d_width", &c.d_width, "BigGAN's ch of D", 1, kMaxChannels},
       {"model.g_channels", &c.g_channels,
@@ -167,28 +164,30 @@ std::vector<ConfigField> config_fields(ModelConfig& c) {
        "resolution of G's attention block; 0 none, -1 BigGAN's", -1, 256},
       {"model.d_attention", &c.d_attention,
        "resolution of D's attention block; 0 none, -1 BigGAN's", -1, 256},
-      {"model.mlp_width", &c.mlp_width, "of H and J", 1, kMaxChannels},
+      {"model.mlp_width", &c.mlp_width, "width of H and J", 1, kMaxChannels},
       {"model.mlp_blocks", &c.mlp_blocks, "residual blocks of H and of J", 1, 64},
       one_of("model.encoder", &c.encoder, "network of E",
              {"resnet14", "resnet26", "resnet50", "resnet101", "basic"}),
       {"model.encoder_width", &c.encoder_width, "width factor of the ResNets", 0.03125, 16},
       {"model.encoder_channels", &c.encoder_channels, "basic encoder: channels of its stages", 1,
        kMaxChannels},
-      {"model.encoder_resolution", &c.encoder_resolution, "of E's input; 0: model.resolution", 0,
-       1024},
-      {"model.encoder_head_width", &c.encoder_head_width, "of E's residual MLP", 1, kMaxChannels},
+      {"model.encoder_resolution", &c.encoder_resolution, "side of E's input; 0: model.resolution",
+       0, 1024},
+      {"model.encoder_head_width", &c.encoder_head_width, "width of E's residual MLP", 1,
+       kMaxChannels},
       {"model.encoder_head_blocks", &c.encoder_head_blocks, "residual blocks of E's MLP", 1, 64},
       {"model.encoder_stochastic", &c.encoder_stochastic,
        "E predicts mean and deviation of z; off: z itself"},
       {"model.encoder_last_relu", &c.encoder_last_relu,
        "ReLU between E's last batch norm and its average pool"},
-      {"model.loss_x", &c.loss_x, "unary score of images"},
-      {"model.loss_z", &c.loss_z, "unary score of latents"},
-      {"model.loss_xz", &c.loss_xz, "joint score"},
-      {"model.rewrites", &c.rewrites, "exact rewrites that save a third of the arithmetic"},
-      {"model.sn_eps", &c.sn_eps, "of spectral norm", 0, 1},
-      {"model.g_bn_eps", &c.g_bn_eps, "of G's batch norms", 0, 1},
-      {"model.e_bn_eps", &c.e_bn_eps, "of E's batch norms", 0, 1},
+      {"model.loss_x", &c.loss_x, "use the unary score of images"},
+      {"model.loss_z", &c.loss_z, "use the unary score of latents"},
+      {"model.loss_xz", &c.loss_xz, "use the joint score"},
+      {"model.rewrites", &c.rewrites,
+       "compute G's and D's blocks by exact rewrites, which save a third of the arithmetic"},
+      {"model.sn_eps", &c.sn_eps, "epsilon of spectral norm", 0, 1},
+      {"model.g_bn_eps", &c.g_bn_eps, "epsilon of G's batch norms", 0, 1},
+      {"model.e_bn_eps", &c.e_bn_eps, "epsilon of E's batch norms", 0, 1},
       {"model.bn_momentum", &c.bn_momentum, "share of the old running statistics kept per step", 0,
        1},
   };

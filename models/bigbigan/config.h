@@ -20,8 +20,7 @@ struct ModelConfig {
 
   int64_t g_width = 96;  // ch of BigGAN
   int64_t d_width = 96;
-  std::vector<int64_t>
-      g_channels;  // block inputs and the last output; empty: the table times g_width
+  std::vector<int64_t> g_channels;  // block inputs, last output; empty: the table times g_width
   std::vector<int64_t> d_channels;  // block outputs; empty: the table times d_width
   int64_t g_attention = -1;         // resolution of G's attention block; 0 none, -1 the table's
   int64_t d_attention = -1;

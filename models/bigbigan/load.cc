@@ -20,7 +20,11 @@ Vfs::Path checkpoint_of(Vfs& vfs, const Vfs::Path& path) {
   }
   std::vector<std::string> complaints;
   const auto newest = newest_checkpoint(vfs, path, complaints);
-  if (!newest) fail(ExitCode::kNoInput, "{}: no checkpoint there yet", path.string());
+  if (!newest) {
+    fail(ExitCode::kNoInput,
+         "{}: no checkpoint there; expected a run of bigbigan-train that has saved one (step-...)",
+         path.string());
+  }
   return *newest;
 }
 
@@ -50,7 +54,7 @@ LoadedModel load_model(Vfs& vfs, const Vfs::Path& path, const Context& ctx, Weig
   apply_toml(config_fields(config), loaded.config, model_path.string(), UnknownKeys::kIgnore);
   loaded.model = std::make_unique<BigBiGAN>(config);
   loaded.model->allocate(ctx, false);
-  import_weights(*loaded.model, WeightSet::kLive, live, false);
+  import_weights(*loaded.model, WeightSet::kLive, live);
   if (set == WeightSet::kEma && !checkpoint.empty()) {
     SafetensorsFile averages(vfs, checkpoint / kEmaFile);
     import_averages(*loaded.model, averages);
@@ -61,11 +65,11 @@ LoadedModel load_model(Vfs& vfs, const Vfs::Path& path, const Context& ctx, Weig
 void load_weights(Vfs& vfs, const Vfs::Path& path, BigBiGAN& model) {
   const Vfs::Path checkpoint = checkpoint_of(vfs, path);
   SafetensorsFile live(vfs, checkpoint.empty() ? path : checkpoint / kModelFile);
-  import_weights(model, WeightSet::kLive, live, false);
+  import_weights(model, WeightSet::kLive, live);
   for (ParamStore* store : model.stores()) store->reset_ema();
   if (checkpoint.empty()) return;
   SafetensorsFile averages(vfs, checkpoint / kEmaFile);
-  import_weights(model, WeightSet::kEma, averages, false);
+  import_weights(model, WeightSet::kEma, averages);
 }
 
 }  // namespace bigbigan

@@ -1,7 +1,6 @@
 // What bigbigan-train says on a machine without a GPU. With one there is nothing to see.
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "tests/e2e/tiny_training.h"

@@ -34,6 +34,7 @@ val_images = 12
 [train]
 seed = 3
 batch = 4
+d_steps = 2
 )toml";
 inline constexpr int64_t kTinyFeatures = 12, kTinyLatent = 8;
 inline constexpr int64_t kTrainImages = 60, kTestImages = 21, kClasses = 3;

@@ -1,5 +1,4 @@
 // The programs themselves: exit codes, messages, files.
-#include <cmath>
 
 #include "engine/io/npy.h"
 #include "eval/run_data.h"
@@ -54,6 +53,7 @@ TEST_CASE("help and version go to standard output", "[eval][programs]") {
     REQUIRE(version.code == 0);
     REQUIRE_THAT(version.out, Catch::StartsWith(program));
     REQUIRE(help.code == 0);
+    REQUIRE_THAT(help.out, Catch::Contains("\n\nUsage:"));
     REQUIRE(help.out.find("Examples:") < help.out.find("Usage:"));
   }
 }

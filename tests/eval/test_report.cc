@@ -154,6 +154,8 @@ TEST_CASE("a run without logs, metrics and pictures still has a report", "[eval]
   const std::string html = report_html(tiny.vfs, read_run(tiny.vfs, tiny.run()));
   REQUIRE(nesting_problem(html).empty());
   REQUIRE_THAT(html, Catch::Contains("Not measured yet"));
+  // The checkpoint's steps, of two updates of D and one of E and G.
+  REQUIRE_THAT(html, Catch::Contains("<b>7</b><span>steps") && Catch::Contains("<b>84</b>"));
   require_error([&] { read_run(tiny.vfs, tiny.data()); }, ExitCode::kNoInput, {"config.toml"});
   write_raw(tiny.run() / "fakes-00000001.png", "not a picture");
   require_error([&] { report_html(tiny.vfs, read_run(tiny.vfs, tiny.run())); }, ExitCode::kBadData,

@@ -1,6 +1,5 @@
 // The input is a TOML file, and one argument key=value. What is accepted must be within bounds and
 // read back from what is written.
-#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 

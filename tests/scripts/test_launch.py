@@ -52,7 +52,8 @@ class LaunchTest(unittest.TestCase):
         return done.returncode, done.stdout, calls.read_text().splitlines()
 
     def run_words(self):
-        return "fmnist-32-tiny", str(self.path / "images.npy"), str(self.path / "run"), "--dry-run", "train.batch=8"
+        return ("fmnist-32-tiny", str(self.path / "images.npy"), str(self.path / "run"), "--dry-run", "train.batch=8",
+                "data.val_images=0")
 
     def test_shell(self):
         for script in LAUNCH.glob("train*"):
