@@ -25,6 +25,13 @@ case ${1:-} in
   --sanitize) cpu=(address thread) emulated=() races=(); shift ;;
 esac
 
+# build PRESET [TARGET]
+build() {
+  echo "== $1"
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1" --target "${2:-all}" | tail -n 1
+}
+
 ./scripts/install_deps.sh
 ./scripts/lint.sh
 if [[ ${#cpu[@]} -gt 0 ]]; then
@@ -32,28 +39,20 @@ if [[ ${#cpu[@]} -gt 0 ]]; then
   ./scripts/fuzz.sh 3
 fi
 for preset in "${cpu[@]}"; do
-  echo "== $preset"
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" | tail -n 1
+  build "$preset"
   ctest --preset "$preset" -j "$(nproc)" "$@"
 done
 for preset in "${cuda[@]}"; do
-  echo "== $preset"
   ./scripts/install_cudnn_frontend.sh
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" --target cuda_tests | tail -n 1
+  build "$preset" cuda_tests
   ctest --preset "$preset" -L '^(cuda|gpu)$' -j "$(nproc)" "$@"
 done
 for preset in "${release[@]}"; do
-  echo "== $preset"
   ./scripts/install_cudnn_frontend.sh
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" --target kernels | tail -n 1
+  build "$preset" kernels
 done
 for preset in "${emulated[@]}"; do
-  echo "== $preset"
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" --target emulated_tests | tail -n 1
+  build "$preset" emulated_tests
   ctest --preset "$preset" -L emulated -j "$(nproc)" "$@"
 done
 for preset in "${races[@]}"; do
