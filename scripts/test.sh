@@ -25,11 +25,11 @@ case ${1:-} in
   --sanitize) cpu=(address thread) emulated=() races=(); shift ;;
 esac
 
-# build PRESET [TARGET]
+# build PRESET [TARGET...]
 build() {
   echo "== $1"
   cmake --preset "$1" >/dev/null
-  cmake --build --preset "$1" --target "${2:-all}" | tail -n 1
+  cmake --build --preset "$1" --target "${@:2}" | tail -n 1
 }
 
 ./scripts/install_deps.sh
@@ -39,7 +39,7 @@ if [[ ${#cpu[@]} -gt 0 ]]; then
   ./scripts/fuzz.sh 3
 fi
 for preset in "${cpu[@]}"; do
-  build "$preset"
+  build "$preset" all
   ctest --preset "$preset" -j "$(nproc)" "$@"
 done
 for preset in "${cuda[@]}"; do
@@ -56,8 +56,6 @@ for preset in "${emulated[@]}"; do
   ctest --preset "$preset" -L emulated -j "$(nproc)" "$@"
 done
 for preset in "${races[@]}"; do
-  echo "== $preset"
-  cmake --preset "$preset" >/dev/null
-  cmake --build --preset "$preset" --target test_cuda emu_selftest | tail -n 1
+  build "$preset" test_cuda emu_selftest
   ctest --preset "$preset" -L races -j "$(nproc)" "$@"
 done
