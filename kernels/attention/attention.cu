@@ -2,42 +2,17 @@
 
 #include <cmath>
 
+#include "kernels/attention/attention_bf16.cuh"
 #include "kernels/attention/attention_tiles.cuh"
 #include "kernels/common/dispatch.cuh"
 
 namespace bigbigan {
 namespace {
 
-// The tensors of one call; d_* may be null.
-template <class T>
-struct Tensors {
-  const T *query, *key, *value, *y, *d_y;
-  const float* log_sum;  // backward
-  T *out, *d_query, *d_key, *d_value;
-  float* log_sum_out;  // forward
-  int queries, keys, depth, width;
-  bool packed_depth, packed_width;  // rows of whole packs
-  bool accumulate_query, accumulate_key, accumulate_value;
-};
-
-// One tile of a sample: rows [first, first + count) of sample n.
-struct Tile {
-  int64_t n;
-  int first, count;
-};
-
-// The tile that the block owns.
-__device__ inline Tile own_tile(int rows) {
-  const int tiles = (rows + kTile - 1) / kTile;
-  const int n = static_cast<int>(blockIdx.x) / tiles;
-  const int first = (static_cast<int>(blockIdx.x) - n * tiles) * kTile;
-  return {n, first, min(kTile, rows - first)};
-}
-
 // y by online softmax: sums relative to the running maximum. kDepth and kWidth: channels of the
 // tiles, multiples of 16.
-template <class T, int kDepth, int kWidth>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const Tensors<T> t) {
+template <int kDepth, int kWidth>
+__global__ void __launch_bounds__(kThreads) forward_kernel(const AttentionTensors<float> t) {
   GPU_DYNAMIC_SHARED(float, query);
   float* key = query + kTile * stride_of(kDepth);
   float* value = key + kTile * stride_of(kDepth);
@@ -99,8 +74,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const Tensors<T> t) {
 
 // What the gradient of a query's scores needs: log_sum, and delta = <d_y, y>. `d_y` is the tile of
 // the gradient. A query beyond the last has log_sum = infinity, so that its weights are 0.
-template <class T, int kWidth>
-__device__ inline void query_statistics(const Tensors<T>& t, int64_t first, int count,
+template <int kWidth>
+__device__ inline void query_statistics(const AttentionTensors<float>& t, int64_t first, int count,
                                         const float* d_y, float* log_sum, float* delta) {
   constexpr int kParts = kThreads / kTile;  // threads of a row
   const int row = static_cast<int>(threadIdx.x) / kParts;
@@ -115,7 +90,7 @@ __device__ inline void query_statistics(const Tensors<T>& t, int64_t first, int 
       for (int k = 0; k < W; ++k) sum += y[k] * g[k];
     }
   };
-  if (row < count && t.packed_width) add(Width<kPackElems<T>>{});
+  if (row < count && t.packed_width) add(Width<kPackElems<float>>{});
   if (row < count && !t.packed_width) add(Width<1>{});
 #pragma unroll
   for (int distance = kParts / 2; distance > 0; distance /= 2) sum += exchange(sum, distance);
@@ -125,8 +100,8 @@ __device__ inline void query_statistics(const Tensors<T>& t, int64_t first, int 
 }
 
 // d_query of a tile of queries, over all keys.
-template <class T, int kDepth, int kWidth>
-__global__ void __launch_bounds__(kThreads) backward_query_kernel(const Tensors<T> t) {
+template <int kDepth, int kWidth>
+__global__ void __launch_bounds__(kThreads) backward_query_kernel(const AttentionTensors<float> t) {
   GPU_DYNAMIC_SHARED(float, query);
   float* key = query + kTile * stride_of(kDepth);
   float* d_y = key + kTile * stride_of(kDepth);
@@ -139,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Tensors<
   load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
   load_tile<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.packed_width, d_y);
   __syncthreads();
-  query_statistics<T, kWidth>(t, first_query, own.count, d_y, log_sums, deltas);
+  query_statistics<kWidth>(t, first_query, own.count, d_y, log_sums, deltas);
   float sums[kOwn][kDepth / kAcross] = {};
   for (int k0 = 0; k0 < t.keys; k0 += kTile) {
     const int64_t first = own.n * t.keys + k0;
@@ -173,9 +148,9 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Tensors<
 
 // d_key and d_value of a tile of keys, over all queries. Two blocks per multiprocessor where their
 // shared memory allows it.
-template <class T, int kDepth, int kWidth>
+template <int kDepth, int kWidth>
 __global__ void __launch_bounds__(kThreads, kWidth <= 96 ? 2 : 1)
-    backward_key_kernel(const Tensors<T> t) {
+    backward_key_kernel(const AttentionTensors<float> t) {
   GPU_DYNAMIC_SHARED(float, key);
   float* query = key + kTile * stride_of(kDepth);
   float* value = query + kTile * stride_of(kDepth);
@@ -196,7 +171,7 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 96 ? 2 : 1)
     load_tile<kDepth>(t.query + first * t.depth, count, t.depth, t.packed_depth, query);
     load_tile<kWidth>(t.d_y + first * t.width, count, t.width, t.packed_width, d_y);
     __syncthreads();
-    query_statistics<T, kWidth>(t, first, count, d_y, log_sums, deltas);
+    query_statistics<kWidth>(t, first, count, d_y, log_sums, deltas);
     __syncthreads();
     float s[kOwn][kOwn], d_weight[kOwn][kOwn];
     products<kDepth>(key, query, t.depth, s);
@@ -238,7 +213,7 @@ auto data_of(const V& view) {
 
 // Sizes, checked, and whether rows are whole packs at aligned addresses.
 template <class T>
-Tensors<T> tensors_of(ConstView query, ConstView key, ConstView value) {
+AttentionTensors<T> tensors_of(ConstView query, ConstView key, ConstView value) {
   const int64_t n = query.shape[0], keys = key.shape[1], depth = query.shape[2];
   check_shape("attention", "key", key.shape, {n, keys, depth});
   check_shape("attention", "value", value.shape, {n, keys, value.shape[2]});
@@ -280,15 +255,20 @@ void attention_forward(const CudaExec& ex, ConstView query, ConstView key, Const
   check_shape("attention", "y", y.shape, {n, queries, value.shape[-1]});
   check_shape("attention", "log_sum", log_sum.shape, {n, queries});
   dispatch_cuda("attention", query.dtype, [&]<class T>(TypeTag<T>) {
-    Tensors<T> t = tensors_of<T>(query, key, value);
+    AttentionTensors<T> t = tensors_of<T>(query, key, value);
     t.out = y.as<T>();
     t.log_sum_out = log_sum.as<float>();
     t.packed_depth = t.depth % kPackElems<T> == 0 && all_aligned(t.query, t.key);
     t.packed_width = t.width % kPackElems<T> == 0 && all_aligned(t.value, t.out);
     dispatch_channels(t.depth, t.width, [&]<int D, int V>(Width<D>, Width<V>) {
-      const int columns = 2 * stride_of(D) + stride_of(V);
-      launch(forward_kernel<T, D, V>, tiles_of(n, queries), kThreads, shared_bytes(columns, 1),
-             ex.stream, t);
+      const int64_t blocks = tiles_of(n, queries);
+      if constexpr (std::is_same_v<T, float>) {
+        launch(forward_kernel<D, V>, blocks, kThreads,
+               shared_bytes(2 * stride_of(D) + stride_of(V), 1), ex.stream, t);
+      } else {
+        launch(forward_bf16_kernel<D, V>, blocks, kBf16Threads,
+               bf16_shared_bytes(2 * bf16_stride(D) + bf16_stride(V)), ex.stream, t);
+      }
     });
   });
 }
@@ -299,7 +279,7 @@ void attention_backward(const CudaExec& ex, const AttentionBackwardArgs& a) {
   const int64_t n = a.query.shape[0], queries = a.query.shape[1];
   check_shape("attention", "d_y", a.d_y.shape, {n, queries, a.value.shape[-1]});
   dispatch_cuda("attention", a.query.dtype, [&]<class T>(TypeTag<T>) {
-    Tensors<T> t = tensors_of<T>(a.query, a.key, a.value);
+    AttentionTensors<T> t = tensors_of<T>(a.query, a.key, a.value);
     t.y = a.y.as<T>();
     t.d_y = a.d_y.as<T>();
     t.log_sum = a.log_sum.as<float>();
@@ -313,14 +293,19 @@ void attention_backward(const CudaExec& ex, const AttentionBackwardArgs& a) {
         t.depth % kPackElems<T> == 0 && all_aligned(t.query, t.key, t.d_query, t.d_key);
     t.packed_width = t.width % kPackElems<T> == 0 && all_aligned(t.value, t.y, t.d_y, t.d_value);
     dispatch_channels(t.depth, t.width, [&]<int D, int V>(Width<D>, Width<V>) {
-      const int columns = 2 * (stride_of(D) + stride_of(V));
-      if (t.d_query != nullptr) {
-        launch(backward_query_kernel<T, D, V>, tiles_of(n, queries), kThreads,
-               shared_bytes(columns, 1), ex.stream, t);
-      }
-      if (t.d_key != nullptr || t.d_value != nullptr) {
-        launch(backward_key_kernel<T, D, V>, tiles_of(n, t.keys), kThreads,
-               shared_bytes(columns, 2), ex.stream, t);
+      const int64_t query_blocks = t.d_query == nullptr ? 0 : tiles_of(n, queries);
+      const bool has_key = t.d_key != nullptr || t.d_value != nullptr;
+      const int64_t key_blocks = has_key ? tiles_of(n, t.keys) : 0;
+      if constexpr (std::is_same_v<T, float>) {
+        const int columns = 2 * (stride_of(D) + stride_of(V));
+        launch(backward_query_kernel<D, V>, query_blocks, kThreads, shared_bytes(columns, 1),
+               ex.stream, t);
+        launch(backward_key_kernel<D, V>, key_blocks, kThreads, shared_bytes(columns, 2), ex.stream,
+               t);
+      } else {
+        const size_t shared = bf16_shared_bytes(2 * (bf16_stride(D) + bf16_stride(V)));
+        launch(backward_query_bf16_kernel<D, V>, query_blocks, kBf16Threads, shared, ex.stream, t);
+        launch(backward_key_bf16_kernel<D, V>, key_blocks, kBf16Threads, shared, ex.stream, t);
       }
     });
   });

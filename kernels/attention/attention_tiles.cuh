@@ -2,19 +2,19 @@
 // block owns one tile and streams others past it; its 256 threads are 16 x 16: a thread owns four
 // rows, and every 16th column.
 //
-// products() and accumulate() are f32 FMA on shared memory. Tensor cores (mma_m16n8k16 for bf16)
-// would replace the bodies of these two and leave the kernels as they are.
+// products() and accumulate() are f32 FMA on shared memory: tensor cores would round the operands.
+// attention_bf16.cuh is for bf16.
 #pragma once
 
+#include "kernels/attention/attention_args.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/width.cuh"
 
 namespace bigbigan {
 
-inline constexpr int kTile = 64;              // rows: 4 x 4 scores per thread
 inline constexpr int kAcross = 16;            // threads across the columns, half a warp
 inline constexpr int kThreads = 256;          // 16 x 16
-inline constexpr int kOwn = kTile / kAcross;  // rows of a thread, and columns of scores
+inline constexpr int kOwn = kTile / kAcross;  // rows of a thread, and columns of scores: 4 x 4
 // From row to row, in floats. Packs stay aligned, and the 16-byte words of neighbouring rows lie in
 // different banks.
 __host__ __device__ constexpr int stride_of(int columns) { return columns + 4; }

@@ -91,4 +91,43 @@ __device__ inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const
 #endif
 }
 
+// Sixteen rows of sixteen bf16 in shared memory, `stride` elements apart and each a multiple of 16
+// bytes, as the operand A of an mma, words a[0] ... a[3]. As operands B, of which they are the rows
+// n: those of the first eight are {a[0], a[2]}, of the others {a[1], a[3]}. With kTransposed, of
+// which they are the rows k: those of the first eight columns {a[0], a[1]}, of the others {a[2],
+// a[3]}. Called by all lanes of a warp.
+template <bool kTransposed>
+__device__ inline void load_16x16(const bf16* rows, int stride, uint32_t (&words)[4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const bf16* row = rows + lane % 16 * stride + lane / 16 * 8;
+#ifdef __CUDACC__
+  const auto from = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(from)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(from)
+                 : "memory");
+  }
+#else
+  // Lane 8 i + r names row r of the i-th 8x8 matrix, of which a lane gets two neighbours in a row,
+  // or in a column.
+  const uint64_t* addresses =
+      emu::warp_exchange(kFullMask, reinterpret_cast<uint64_t>(row), emu::Site::here());
+  for (int i = 0; i < 4; ++i) {
+    uint32_t halves[2];
+    for (int k = 0; k < 2; ++k) {
+      const int along = lane % 4 * 2 + k, across = lane / 4;
+      const int r = kTransposed ? along : across, column = kTransposed ? across : along;
+      halves[k] = reinterpret_cast<const bf16*>(addresses[8 * i + r])[column].bits;
+    }
+    words[i] = halves[0] | halves[1] << 16;
+  }
+#endif
+}
+
 }  // namespace bigbigan

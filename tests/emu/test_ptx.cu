@@ -32,6 +32,30 @@ __global__ void mma_kernel(const bf16* a, const bf16* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(row + i / 2 * 8) * kN + column + i % 2] = sums[i];
 }
 
+// d (16, 16) = a (16, 16) b, b (16, 16) given by its rows k or, transposed, by its rows n.
+template <bool kRowsOfK>
+__global__ void loaded_kernel(const bf16* a, const bf16* b, float* d) {
+  GPU_SHARED(uint16_t, bits, [2 * kM * (kK + 8)]);
+  auto* const tiles = reinterpret_cast<bf16(*)[kM][kK + 8]>(bits);
+  for (int i = static_cast<int>(threadIdx.x); i < kM * kK; i += kWarp) {
+    tiles[0][i / kK][i % kK] = a[i];
+    tiles[1][i / kK][i % kK] = b[i];
+  }
+  __syncwarp();
+  uint32_t a_words[4], b_words[4];
+  load_16x16<false>(&tiles[0][0][0], kK + 8, a_words);
+  load_16x16<kRowsOfK>(&tiles[1][0][0], kK + 8, b_words);
+  for (int half = 0; half < 2; ++half) {
+    const uint32_t operand[2] = {b_words[kRowsOfK ? 2 * half : half],
+                                 b_words[kRowsOfK ? 2 * half + 1 : half + 2]};
+    float sums[4] = {};
+    mma_m16n8k16(sums, a_words, operand);
+    const int row = static_cast<int>(threadIdx.x) / 4,
+              column = 2 * (static_cast<int>(threadIdx.x) % 4) + half * kN;
+    for (int i = 0; i < 4; ++i) d[(row + i / 2 * 8) * kK + column + i % 2] = sums[i];
+  }
+}
+
 __global__ void staged_kernel(const uint4* x, uint4* out) {
   GPU_SHARED(uint4, tile, [2][kWarp]);
   cp_async_16(&tile[0][threadIdx.x], x + threadIdx.x);
@@ -61,6 +85,32 @@ TEST_CASE("mma multiplies a 16x16 by a 16x8 matrix and adds") {
       }
       CAPTURE(m, n);
       REQUIRE(found[m * kN + n] == expected);
+    }
+  }
+}
+
+TEST_CASE("operands are loaded from rows of shared memory, as they are or transposed") {
+  std::vector<bf16> a(kM * kK), b(kM * kK);
+  for (int i = 0; i < kM * kK; ++i) {
+    a[i] = bf16(static_cast<float>(i * 7 % 13 - 6));
+    b[i] = bf16(static_cast<float>(i * 5 % 11 - 5));
+  }
+  const DeviceArray<bf16> a_device(a), b_device(b);
+  for (const bool rows_of_k : {true, false}) {
+    DeviceArray<float> d(kM * kK);
+    launch(rows_of_k ? loaded_kernel<true> : loaded_kernel<false>, 1, kWarp, 0, nullptr,
+           a_device.data(), b_device.data(), d.data());
+    const auto found = d.host();
+    for (int m = 0; m < kM; ++m) {
+      for (int n = 0; n < kK; ++n) {
+        float expected = 0;
+        for (int k = 0; k < kK; ++k) {
+          expected += static_cast<float>(a[m * kK + k]) *
+                      static_cast<float>(rows_of_k ? b[k * kK + n] : b[n * kK + k]);
+        }
+        CAPTURE(m, n, rows_of_k);
+        REQUIRE(found[m * kK + n] == expected);
+      }
     }
   }
 }
