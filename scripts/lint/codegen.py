@@ -23,7 +23,8 @@ MAX_REGISTERS = 96  # with more, fewer than a third of an SM's warps have room
 # All taps of a pack's filters, of weights alone: little to read beside activations.
 MANY_REGISTERS = {"fold_kernel": 128}
 # Matrix products in tiles keep their sums in registers. Their template arguments are the widths of tiles.
-TILED = {"forward_kernel": 128, "backward_query_kernel": 128, "backward_key_kernel": 168}
+TILED = {"forward_kernel": 128, "backward_query_kernel": 128, "backward_key_kernel": 168,
+         "forward_bf16_kernel": 240, "backward_query_bf16_kernel": 128, "backward_key_bf16_kernel": 240}
 
 # Kernels that run over a whole tensor in packs and end with a tail of single elements: at least so many (loads, stores)
 # of 16 bytes.
@@ -31,12 +32,15 @@ LOOPS = {
     "add_kernel": (2, 1),
     "add_scaled_backward_b_kernel": (2, 1),
     "add_scaled_kernel": (2, 1),
+    "backward_key_bf16_kernel": (41, 10),
     "backward_key_kernel": (25, 6),
+    "backward_query_bf16_kernel": (34, 5),
     "backward_query_kernel": (20, 3),
     "column_sums_kernel": (5, 0),
     "denormalize_kernel": (1, 0),
     "dot_kernel": (2, 0),
     "ema_kernel": (2, 1),
+    "forward_bf16_kernel": (19, 5),
     "forward_kernel": (9, 3),
     "gradient_kernel": (9, 3),
     "map_backward_kernel": (3, 1),
