@@ -1,5 +1,6 @@
 """Writes <date>-<card>.md and .json from what scripts/gpu_check.sh left in a folder: part-*.json, machine.json, tests.xml,
-sanitizer.json, bench.json, peer_ops.json, steps.json, distributed.json. Whatever is missing is named in the report, not an error."""
+sanitizer.json, bench.json, peer_ops.json, steps.json, prediction.txt, distributed.json. Whatever is missing is named in the
+report, not an error."""
 import argparse
 import json
 import re
@@ -22,6 +23,13 @@ def read_json(path):
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def read_text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def read_tests(path):
@@ -65,6 +73,7 @@ def collect(folder):
         "peer": {key: value for key, value in (peers or {}).items() if key != "us"},
         "kernels": read_kernels(bench, peers),
         "steps": read_json(folder / "steps.json") or [],
+        "prediction": read_text(folder / "prediction.txt"),
         "ranks": read_json(folder / "distributed.json") or [],
     }
 
@@ -232,6 +241,10 @@ def steps_section(report):
                   "engine's ratio to it"], rows)
 
 
+def prediction_section(report):
+    return ["```", report["prediction"].rstrip(), "```", ""] if report["prediction"] else ["No results.", ""]
+
+
 def ranks_section(report):
     records = report["ranks"]
     if not records:
@@ -267,6 +280,7 @@ def markdown(report):
     lines += ["## Tests", ""] + tests_section(report)
     lines += ["## compute-sanitizer", ""] + sanitizer_section(report)
     lines += ["## Training steps", ""] + steps_section(report)
+    lines += ["## Where a step's time goes", ""] + prediction_section(report)
     lines += ["## Ranks", ""] + ranks_section(report)
     lines += ["## Kernels", ""] + kernels_section(report)
     return "\n".join(lines)

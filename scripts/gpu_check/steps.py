@@ -1,5 +1,6 @@
 """Times training steps in the engine and in the PyTorch program, each measurement in a process and a time of its own: one
-that runs out of memory, hangs or fails is a record of the result, and the rest goes on."""
+that runs out of memory, hangs or fails is a record of the result, and the rest goes on. Of the first, each launcher's time
+beside what its bytes and FLOPs take at the rates that the kernels' benchmarks have measured, in prediction.txt."""
 import argparse
 import json
 import subprocess
@@ -34,6 +35,27 @@ def peer_command(arguments, preset, precision, batch, d_steps, form):
     sizes = ["--device", "cpu", "--steps", "1"] if arguments.emulated else ["--device", "cuda", "--steps", "15"]
     return [sys.executable, ROOT / "scripts/peers/step_time.py", "--preset", preset, "--precision", precision,
             "--batch", str(batch), "--d-steps", str(d_steps), "--forms", form, "--rounds", "1", "--json", *sizes]
+
+
+def rates_of(bench):
+    """Options for bigbigan-bench --predict: the rates in the context of its kernels' results, where there are any."""
+    try:
+        context = json.loads(bench.read_text())["context"]
+        return ["--copy-rate", str(float(context["copy_gb_per_s"]) / 1e3),
+                "--matmul-rate", context["matmul_bf16_tflop_per_s"]]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def predict(arguments, case, seconds):
+    """What bigbigan-bench prints of a step's launchers, or the problem."""
+    command = [*engine_command(arguments, *case), "--predict", *rates_of(arguments.out.parent / "bench.json")]
+    command.remove("--json")
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds)
+        return done.stdout
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"{problem}\n"
 
 
 def measure(command, seconds):
@@ -85,7 +107,8 @@ def main():
         has_torch = False
 
     records = []
-    for *case, forms in EMULATED_CASES if arguments.emulated else CASES:
+    cases = EMULATED_CASES if arguments.emulated else CASES
+    for *case, forms in cases:
         for form in forms:
             left = deadline - time.monotonic()
             seconds = left if arguments.emulated else min(LIMIT[form], left)
@@ -97,6 +120,10 @@ def main():
             print(*case, form, records[-1].get("img_per_s"), records[-1].get("problem", ""),
                   f"{time.monotonic() - begin:.0f} s", flush=True)
             arguments.out.write_text(json.dumps(records, indent=1))
+        left = deadline - time.monotonic()
+        if case == list(cases[0][:-1]) and left > 5:
+            seconds = left if arguments.emulated else min(LIMIT["engine"], left)
+            arguments.out.with_name("prediction.txt").write_text(predict(arguments, case, seconds))
     sys.exit(any("problem" in record and record["problem"] != "out of memory" for record in records))
 
 

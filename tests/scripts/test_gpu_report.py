@@ -67,6 +67,7 @@ class ReportTest(unittest.TestCase):
         for name, content in FILES.items():
             (self.path / name).write_text(json.dumps(content))
         (self.path / "tests.xml").write_text(JUNIT)
+        (self.path / "prediction.txt").write_text("Predicted: a step\n")
 
     def line(self, text, beginning):
         found = [line for line in text.splitlines() if line.startswith(beginning)]
@@ -79,7 +80,7 @@ class ReportTest(unittest.TestCase):
         for part in ("NVIDIA H100 80GB HBM3, 2026-01-02", "driver 580.1", "nvcc 13.0.1", "Commit abc", "cuDNN 91900",
                      "| build | ok | 100 s |", "| step | out of time | 240 s |", "1 passed, 1 failed, 1 skipped",
                      "- failed: `cuda/bad`", "| memcheck | 1 | 0 | 0 | 0 |", "hazard!", "out of memory", "wrong by 3",
-                     "For 1 of 5 there was no time."):
+                     "For 1 of 5 there was no time.", "## Where a step's time goes\n\n```\nPredicted: a step\n```"):
             self.assertIn(part, text)
         self.assertNotIn("tanh", text)
 
