@@ -72,33 +72,6 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const AttentionTensor
                      t.out + first_query * t.width);
 }
 
-// What the gradient of a query's scores needs: log_sum, and delta = <d_y, y>. `d_y` is the tile of
-// the gradient. A query beyond the last has log_sum = infinity, so that its weights are 0.
-template <int kWidth>
-__device__ inline void query_statistics(const AttentionTensors<float>& t, int64_t first, int count,
-                                        const float* d_y, float* log_sum, float* delta) {
-  constexpr int kParts = kThreads / kTile;  // threads of a row
-  const int row = static_cast<int>(threadIdx.x) / kParts;
-  const int part = static_cast<int>(threadIdx.x) % kParts;
-  float sum = 0;
-  const auto add = [&]<int W>(Width<W>) {
-    for (int c = part * W; c < t.width; c += kParts * W) {
-      float y[W], g[W];
-      load(t.y + (first + row) * t.width + c, y);
-      load(d_y + row * stride_of(kWidth) + c, g);
-#pragma unroll
-      for (int k = 0; k < W; ++k) sum += y[k] * g[k];
-    }
-  };
-  if (row < count && t.packed_width) add(Width<kPackElems<float>>{});
-  if (row < count && !t.packed_width) add(Width<1>{});
-#pragma unroll
-  for (int distance = kParts / 2; distance > 0; distance /= 2) sum += exchange(sum, distance);
-  if (part != 0) return;
-  delta[row] = sum;
-  log_sum[row] = row < count ? t.log_sum[first + row] : INFINITY;
-}
-
 // d_query of a tile of queries, over all keys.
 template <int kDepth, int kWidth>
 __global__ void __launch_bounds__(kThreads) backward_query_kernel(const AttentionTensors<float> t) {
@@ -114,7 +87,7 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Attentio
   load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
   load_tile<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.packed_width, d_y);
   __syncthreads();
-  query_statistics<kWidth>(t, first_query, own.count, d_y, log_sums, deltas);
+  query_statistics<kThreads>(t, first_query, own.count, d_y, stride_of(kWidth), log_sums, deltas);
   float sums[kOwn][kDepth / kAcross] = {};
   for (int k0 = 0; k0 < t.keys; k0 += kTile) {
     const int64_t first = own.n * t.keys + k0;
@@ -171,7 +144,7 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 96 ? 2 : 1)
     load_tile<kDepth>(t.query + first * t.depth, count, t.depth, t.packed_depth, query);
     load_tile<kWidth>(t.d_y + first * t.width, count, t.width, t.packed_width, d_y);
     __syncthreads();
-    query_statistics<kWidth>(t, first, count, d_y, log_sums, deltas);
+    query_statistics<kThreads>(t, first, count, d_y, stride_of(kWidth), log_sums, deltas);
     __syncthreads();
     float s[kOwn][kOwn], d_weight[kOwn][kOwn];
     products<kDepth>(key, query, t.depth, s);

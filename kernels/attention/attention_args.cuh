@@ -1,9 +1,11 @@
-// What the kernels of attention have in common: their arguments, and which rows a block owns.
+// What the kernels of attention have in common: their arguments, which rows a block owns, and what
+// the gradient needs of each query.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/common/launch.cuh"
+#include "kernels/common/reduce.cuh"
+#include "kernels/common/width.cuh"
 
 namespace bigbigan {
 
@@ -34,6 +36,34 @@ __device__ inline Tile own_tile(int rows) {
   const int n = static_cast<int>(blockIdx.x) / tiles;
   const int first = (static_cast<int>(blockIdx.x) - n * tiles) * kTile;
   return {n, first, min(kTile, rows - first)};
+}
+
+// What the gradient of a query's scores needs: log_sum, and delta = <d_y, y>. `d_y` is the tile of
+// the gradient, whose rows are `stride` elements apart. A query beyond the last has log_sum =
+// infinity, so that its weights are 0. Called by all kThreads of a block.
+template <int kThreads, class T>
+__device__ inline void query_statistics(const AttentionTensors<T>& t, int64_t first, int count,
+                                        const T* d_y, int stride, float* log_sum, float* delta) {
+  constexpr int kParts = kThreads / kTile;  // threads of a row
+  const int row = static_cast<int>(threadIdx.x) / kParts;
+  const int part = static_cast<int>(threadIdx.x) % kParts;
+  float sum = 0;
+  const auto add = [&]<int W>(Width<W>) {
+    for (int c = part * W; c < t.width; c += kParts * W) {
+      float y[W], g[W];
+      load(t.y + (first + row) * t.width + c, y);
+      load(d_y + row * stride + c, g);
+#pragma unroll
+      for (int k = 0; k < W; ++k) sum += y[k] * g[k];
+    }
+  };
+  if (row < count && t.packed_width) add(Width<kPackElems<T>>{});
+  if (row < count && !t.packed_width) add(Width<1>{});
+#pragma unroll
+  for (int distance = kParts / 2; distance > 0; distance /= 2) sum += exchange(sum, distance);
+  if (part != 0) return;
+  delta[row] = sum;
+  log_sum[row] = row < count ? t.log_sum[first + row] : INFINITY;
 }
 
 }  // namespace bigbigan

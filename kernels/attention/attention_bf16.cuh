@@ -5,9 +5,7 @@
 #pragma once
 
 #include "kernels/attention/attention_args.cuh"
-#include "kernels/common/pack.cuh"
 #include "kernels/common/ptx.cuh"
-#include "kernels/common/reduce.cuh"
 
 namespace bigbigan {
 
@@ -254,33 +252,6 @@ __global__ void __launch_bounds__(kBf16Threads)
                      t.out + first_query * t.width);
 }
 
-// What the gradient of a query's scores needs: log_sum, and delta = <d_y, y>. `d_y` is the tile of
-// the gradient. A query beyond the last has log_sum = infinity, so that its weights are 0.
-template <int kWidth>
-__device__ inline void query_statistics(const AttentionTensors<bf16>& t, int64_t first, int count,
-                                        const bf16* d_y, float* log_sum, float* delta) {
-  constexpr int kParts = kBf16Threads / kTile;  // threads of a row
-  const int row = static_cast<int>(threadIdx.x) / kParts;
-  const int part = static_cast<int>(threadIdx.x) % kParts;
-  float sum = 0;
-  const auto add = [&]<int W>(Width<W>) {
-    for (int c = part * W; c < t.width; c += kParts * W) {
-      float y[W], g[W];
-      load(t.y + (first + row) * t.width + c, y);
-      load(d_y + row * bf16_stride(kWidth) + c, g);
-#pragma unroll
-      for (int k = 0; k < W; ++k) sum += y[k] * g[k];
-    }
-  };
-  if (row < count && t.packed_width) add(Width<kPackElems<bf16>>{});
-  if (row < count && !t.packed_width) add(Width<1>{});
-#pragma unroll
-  for (int distance = kParts / 2; distance > 0; distance /= 2) sum += exchange(sum, distance);
-  if (part != 0) return;
-  delta[row] = sum;
-  log_sum[row] = row < count ? t.log_sum[first + row] : INFINITY;
-}
-
 // d_query of a tile of queries, over all keys.
 template <int kDepth, int kWidth>
 __global__ void __launch_bounds__(kBf16Threads)
@@ -296,7 +267,8 @@ __global__ void __launch_bounds__(kBf16Threads)
   load_rows<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
   load_rows<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.packed_width, d_y);
   __syncthreads();
-  query_statistics<kWidth>(t, first_query, own.count, d_y, log_sums, deltas);
+  query_statistics<kBf16Threads>(t, first_query, own.count, d_y, bf16_stride(kWidth), log_sums,
+                                 deltas);
   __syncthreads();
   float log_sum[2], delta[2];
 #pragma unroll
@@ -360,7 +332,7 @@ __global__ void __launch_bounds__(kBf16Threads)
     load_rows<kDepth>(t.query + first * t.depth, count, t.depth, t.packed_depth, query);
     load_rows<kWidth>(t.d_y + first * t.width, count, t.width, t.packed_width, d_y);
     __syncthreads();
-    query_statistics<kWidth>(t, first, count, d_y, log_sums, deltas);
+    query_statistics<kBf16Threads>(t, first, count, d_y, bf16_stride(kWidth), log_sums, deltas);
     __syncthreads();
 #pragma unroll 1  // registers
     for (int j = 0; j < kTile; j += 16) {
