@@ -118,6 +118,8 @@ PYTHON
 }
 
 prefixes="" fallback=""
+# PyTorch brings libraries of its own, of other versions: the engine's must not stand before them.
+peer_libraries=${LD_LIBRARY_PATH:-}
 find_toolkit
 [[ -z $bundle ]] || unpack_bundle
 [[ -n $emulated ]] || find_vendor_libraries
@@ -126,6 +128,7 @@ prefixes=${prefixes#;}$fallback
 # PyTorch: of this machine's python3, or of scripts/peers/install.sh.
 peer_python=python3
 [[ -x .venv/bin/python ]] && peer_python=$PWD/scripts/peers/python
+peer() { LD_LIBRARY_PATH=$peer_libraries "$peer_python" "$@"; }
 export BIGBIGAN_REQUIRE_GPU=1
 [[ -z $emulated ]] || unset BIGBIGAN_REQUIRE_GPU
 
@@ -157,19 +160,19 @@ part_sanitizer() {
 
 part_bench() {
   # The rest of the time is PyTorch's, which has no peer for every name and checks nothing.
-  local flags=(--seconds $((limit * 6 / 10))) peer=(--device cuda) code=0
-  [[ -z $emulated ]] || flags+=(--sizes small) peer=(--device cpu)
+  local flags=(--seconds $((limit * 6 / 10))) device=(--device cuda) code=0
+  [[ -z $emulated ]] || flags+=(--sizes small) device=(--device cpu)
   [[ -z $quick ]] || flags+=(--benchmark_filter=relu)
   "$build/kernels/bench/bigbigan-bench" --device cuda "${flags[@]}" --benchmark_out="$results/bench.json" \
     --benchmark_out_format=json || code=$?
-  "$peer_python" -c "import torch" || { echo "no PyTorch: the kernels have no peers"; return $code; }
-  "$peer_python" scripts/peers/op_time.py "${peer[@]}" --names "$results/bench.json" --out "$results/peer_ops.json" || code=$?
+  peer -c "import torch" || { echo "no PyTorch: the kernels have no peers"; return $code; }
+  peer scripts/peers/op_time.py "${device[@]}" --names "$results/bench.json" --out "$results/peer_ops.json" || code=$?
   return $code
 }
 
 part_step() {
-  "$peer_python" scripts/gpu_check/steps.py --bench "$build/kernels/bench/bigbigan-bench" --out "$results/steps.json" \
-    --seconds "$limit" ${emulated:+--emulated}
+  python3 scripts/gpu_check/steps.py --bench "$build/kernels/bench/bigbigan-bench" --out "$results/steps.json" \
+    --peer-python "$peer_python" --peer-libraries "$peer_libraries" --seconds "$limit" ${emulated:+--emulated}
 }
 
 part_distributed() {
@@ -203,8 +206,8 @@ run_part() {
 }
 
 failed=()
-export build results emulated quick architecture prefixes peer_python
-export -f part_build part_tests part_sanitizer part_bench part_step part_distributed
+export build results emulated quick architecture prefixes peer_python peer_libraries
+export -f peer part_build part_tests part_sanitizer part_bench part_step part_distributed
 run_part build 50
 run_part tests 25
 run_part bench 25

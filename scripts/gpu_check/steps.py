@@ -3,6 +3,7 @@ that runs out of memory, hangs or fails is a record of the result, and the rest 
 beside what its bytes and FLOPs take at the rates that the kernels' benchmarks have measured, in prediction.txt."""
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,8 +34,12 @@ def engine_command(arguments, preset, precision, batch, d_steps):
 
 def peer_command(arguments, preset, precision, batch, d_steps, form):
     sizes = ["--device", "cpu", "--steps", "1"] if arguments.emulated else ["--device", "cuda", "--steps", "15"]
-    return [sys.executable, ROOT / "scripts/peers/step_time.py", "--preset", preset, "--precision", precision,
+    return [arguments.peer_python, ROOT / "scripts/peers/step_time.py", "--preset", preset, "--precision", precision,
             "--batch", str(batch), "--d-steps", str(d_steps), "--forms", form, "--rounds", "1", "--json", *sizes]
+
+
+def peer_environment(arguments):
+    return {**os.environ, "LD_LIBRARY_PATH": arguments.peer_libraries}
 
 
 def rates_of(bench):
@@ -58,10 +63,11 @@ def predict(arguments, case, seconds):
         return f"{problem}\n"
 
 
-def measure(command, seconds):
+def measure(command, seconds, environment=None):
     """The JSON object that a command prints last, or {"problem"}."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds,
+                              env=environment)
     except subprocess.TimeoutExpired:
         return {"problem": "out of time"}
     except OSError as error:
@@ -86,7 +92,8 @@ def record(arguments, preset, precision, batch, d_steps, form, seconds):
     if form == "engine":
         found = with_seconds(measure(engine_command(arguments, preset, precision, batch, d_steps), seconds))
     else:
-        found = measure(peer_command(arguments, preset, precision, batch, d_steps, form), seconds)
+        found = measure(peer_command(arguments, preset, precision, batch, d_steps, form), seconds,
+                        peer_environment(arguments))
     return {**found, **case}
 
 
@@ -94,17 +101,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", required=True, help="the program bigbigan-bench")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python with PyTorch")
+    parser.add_argument("--peer-libraries", default="", help="its LD_LIBRARY_PATH")
     parser.add_argument("--seconds", type=float, default=240, help="for all together")
     parser.add_argument("--emulated", action="store_true", help="tiny steps on the emulated device and on the CPU")
     arguments = parser.parse_args()
 
     deadline = time.monotonic() + arguments.seconds
-    try:
-        import torch        # noqa: F401  only to see whether it is there
-        has_torch = True
-    except ImportError:
+    has_torch = subprocess.run([arguments.peer_python, "-c", "import torch"], env=peer_environment(arguments)).returncode == 0
+    if not has_torch:
         print("no PyTorch: the engine's steps only")
-        has_torch = False
 
     records = []
     cases = EMULATED_CASES if arguments.emulated else CASES

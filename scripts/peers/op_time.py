@@ -341,8 +341,9 @@ def cuda_us(calls):
 
 
 def versions(device):
-    found = {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version()}
-    return {**found, "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+    if device == "cpu":
+        return {"torch": torch.__version__, "device": "cpu"}
+    return {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "device": torch.cuda.get_device_name()}
 
 
 def measure_all(names, device, measure, save):
