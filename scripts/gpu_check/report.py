@@ -52,7 +52,7 @@ def read_kernels(bench, peers):
         if b.get("run_type", "iteration") != "iteration":
             continue
         unit = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}[b.get("time_unit", "ns")]
-        name = re.sub(r"/manual_time$", "", b["name"])
+        name = re.sub(r"(/iterations:1)?/manual_time$", "", b["name"])
         row = {"name": name, "error": b.get("error_message"), "us": b.get("real_time", 0) * unit}
         row.update({key: b[key] for key in ("GB/s", "%bw", "TFLOP/s", "%peak", "max_err", "hot_us") if key in b})
         peer = (peers or {}).get("us", {}).get(name)

@@ -372,7 +372,7 @@ def main():
     arguments = parser.parse_args()
 
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
-    names = dict.fromkeys(b["name"].removesuffix("/manual_time")
+    names = dict.fromkeys(re.sub(r"(/iterations:1)?/manual_time$", "", b["name"])
                           for b in json.loads(arguments.names.read_text())["benchmarks"] if "error_message" not in b)
     about = versions(arguments.device)
 

@@ -15,7 +15,7 @@ JUNIT = """<testsuite><testcase name="cuda/good" status="run"/><testcase name="c
 
 
 def kernel(name, us, **counters):
-    return {"name": name + "/manual_time", "run_type": "iteration", "real_time": us, "time_unit": "us", **counters}
+    return {"name": name + "/iterations:1/manual_time", "run_type": "iteration", "real_time": us, "time_unit": "us", **counters}
 
 
 def step(form, img_per_s, **others):
