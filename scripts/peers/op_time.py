@@ -108,6 +108,42 @@ def _(s, k):
     return lambda: F.max_pool2d(x, 2)
 
 
+@peer("max_pool_backward")
+def _(s, k):
+    return backward_of(lambda x: F.max_pool2d(x, 2), [s.image(*k["x"])], s)
+
+
+@peer("relu_pool_forward")
+def _(s, k):
+    x = s.image(*k["x"])
+    return lambda: (torch.relu(x), F.avg_pool2d(x, 2))
+
+
+@peer("relu_pool_backward")
+def _(s, k):
+    n, h, w, c = k["x"]
+    x = s.image(n, h, w, c).requires_grad_(True)
+    outputs = torch.relu(x), F.avg_pool2d(x, 2)
+    gradients = s.image(n, h, w, c), s.image(n, h // 2, w // 2, c)
+    return lambda: torch.autograd.grad(outputs, x, gradients, retain_graph=True)
+
+
+@peer("relu_backward_sums")
+def _(s, k):
+    y, d_y = s.image(*k["x"]), s.image(*k["x"])
+
+    def call():
+        d = torch.where(y > 0, d_y, 0)
+        return d, d.sum(dim=(0, 2, 3))
+    return call
+
+
+@peer("global_pool_forward")
+def _(s, k):
+    x = s.image(*k["x"])
+    return lambda: x.sum(dim=(2, 3))
+
+
 @peer("column_sum")
 def _(s, k):
     x = s.image(*k["x"])
