@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <random>
+#include <thread>
 
 #include "engine/io/flat_json.h"
 #include "engine/io/hasher.h"
@@ -166,6 +168,10 @@ void Ranks::compare_replicas(std::span<ParamStore* const> stores, int64_t step) 
        "checkpoint holds the difference: the same command continues from the newest",
        step, is_root_odd ? "0" : fmt::format("{}", fmt::join(odd, ", ")),
        is_root_odd ? "the others" : "rank 0");
+}
+
+void Ranks::stay_if_device_failed() const {
+  while (device_ && !device_->error().empty()) std::this_thread::sleep_for(std::chrono::seconds(1));
 }
 
 void Ranks::begin_step(int64_t step, double last_seconds) const {

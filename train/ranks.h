@@ -66,6 +66,9 @@ class Ranks {
   [[nodiscard]] Watchdog::Inside waiting_for_device() const {
     return {device_ ? watchdog_.get() : nullptr, Watchdog::kDevice, 0};
   }
+  // Stays for ever where a collective of the GPUs has failed: what came of it must not be used, and
+  // the watchdog, which lets the rank that is to blame speak first, ends all.
+  void stay_if_device_failed() const;
   // While it lives, the limits of another phase hold.
   class InPhase {
    public:

@@ -252,7 +252,9 @@ void Trainer::read_report() {
   const LaunchedStep step = *std::exchange(unread_, std::nullopt);
   const StepReport report = [&] {
     const auto waiting = ranks_.waiting_for_device();
-    return step_->receive_report();
+    StepReport received = step_->receive_report();
+    ranks_.stay_if_device_failed();
+    return received;
   }();
   add_time();
   state_.d_updates = report.d_updates;
