@@ -67,8 +67,7 @@ std::shared_ptr<const Dataset> open_training_images(Vfs& vfs, const Config& conf
   if (const int64_t channels = all->image().channels; channels != config.model.image_channels) {
     fail(ExitCode::kConfig,
          "{}: images of {} channel{}, model.image_channels is {}: set it to {}, take a preset of "
-         "such "
-         "images, or give other --data",
+         "such images, or give other --data",
          config.data.path, channels, channels == 1 ? "" : "s", config.model.image_channels,
          channels);
   }

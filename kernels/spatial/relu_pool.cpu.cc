@@ -1,22 +1,10 @@
 #include "kernels/spatial/relu_pool.h"
 
 #include "kernels/common/dispatch.h"
+#include "kernels/spatial/image_rows.h"
 #include "kernels/spatial/resample_shapes.h"
 
 namespace bigbigan {
-namespace {
-
-// body(r) for the rows of pixels of the smaller image, in parallel.
-template <class Body>
-void for_rows(const CpuExec& ex, const Shape& small, const Body& body) {
-  const int64_t row = std::max<int64_t>(1, small[2] * small[3]);
-  ex.for_range(small[0] * small[1], std::max<int64_t>(1, kElementGrain / (4 * row)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t r = begin; r < end; ++r) body(r);
-               });
-}
-
-}  // namespace
 
 void relu_pool_forward(const CpuExec& ex, ConstView x, View y, View pooled) {
   const Observed observed(ex, moved({x, y, pooled}));
@@ -26,7 +14,7 @@ void relu_pool_forward(const CpuExec& ex, ConstView x, View y, View pooled) {
   const int64_t w = pooled.shape[2], c = pooled.shape[3], row = 2 * w * c;
   dispatch_float("relu_pool", x.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
-    for_rows(ex, pooled.shape, [&](int64_t r) {
+    for_image_rows(ex, pooled.shape, [&](int64_t r) {
       const T* from = x.as<T>() + 2 * r * row;
       T* active = y.as<T>() + 2 * r * row;
       for (int64_t i = 0; i < 2 * row; ++i) {
@@ -54,7 +42,7 @@ void relu_pool_backward(const CpuExec& ex, ConstView y, ConstView d_y, ConstView
   const int64_t w = d_pooled.shape[2], c = d_pooled.shape[3];
   dispatch_float("relu_pool", y.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
-    for_rows(ex, d_pooled.shape, [&](int64_t r) {
+    for_image_rows(ex, d_pooled.shape, [&](int64_t r) {
       const T* mean = d_pooled.as<T>() + r * w * c;
       for (int64_t i = 0; i < 4 * w; ++i) {  // the pixels of two rows
         const int64_t at = (4 * r * w + i) * c;

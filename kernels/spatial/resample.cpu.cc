@@ -1,21 +1,8 @@
+#include "kernels/common/dispatch.h"
+#include "kernels/spatial/image_rows.h"
 #include "kernels/spatial/resample_shapes.h"
 
-#include "kernels/common/dispatch.h"
-
 namespace bigbigan {
-namespace {
-
-// Calls body(n h) for every row of pixels of the smaller image, in parallel.
-template <class Body>
-void for_image_rows(const CpuExec& ex, const Shape& small, const Body& body) {
-  const int64_t row = std::max<int64_t>(1, small[2] * small[3]);
-  ex.for_range(small[0] * small[1], std::max<int64_t>(1, kElementGrain / (4 * row)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t r = begin; r < end; ++r) body(r);
-               });
-}
-
-}  // namespace
 
 void upsample2x(const CpuExec& ex, ConstView x, double factor, View y, bool accumulate) {
   const Observed observed(ex, moved({x, y, accumulate ? y : View()}));

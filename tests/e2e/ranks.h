@@ -5,6 +5,7 @@
 
 #include "engine/io/jsonl.h"
 #include "tests/e2e/tiny_training.h"
+#include "tests/engine_util/count.h"
 
 namespace bigbigan {
 
@@ -45,12 +46,6 @@ inline double distance(const std::vector<double>& a, const std::vector<double>& 
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
   return worst;
-}
-
-inline size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
 }
 
 }  // namespace bigbigan

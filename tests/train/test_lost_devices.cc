@@ -8,6 +8,7 @@
 
 #include "engine/util/program.h"
 #include "tests/engine_io/scratch.h"
+#include "tests/engine_util/count.h"
 #include "tests/engine_world/thread_world.h"
 #include "train/ranks.h"
 
@@ -80,12 +81,6 @@ std::string end_of(const ScratchFolder& folder, Trouble trouble) {
   REQUIRE(WIFEXITED(status));
   REQUIRE(WEXITSTATUS(status) == static_cast<int>(ExitCode::kPeerLost));
   return text;
-}
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
 }
 
 }  // namespace

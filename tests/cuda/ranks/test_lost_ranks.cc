@@ -12,6 +12,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/util/program.h"
 #include "tests/cuda/ranks/gpu_run.h"
+#include "tests/engine_util/count.h"
 
 using namespace bigbigan;
 
@@ -83,12 +84,6 @@ std::vector<std::byte> moments(const ScratchFolder& folder, int64_t step) {
     all.insert(all.end(), bytes.begin(), bytes.end());
   }
   return all;
-}
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
 }
 
 }  // namespace
