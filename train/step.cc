@@ -129,21 +129,23 @@ void TrainingStep::accumulate(Gradients gradients, std::initializer_list<ParamSt
   if (ctx_.comm != nullptr) ctx_.comm->all_reduce_sum(terms.view());
 }
 
-void TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
+Tensor TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   store.on_gradient_ready = nullptr;
   if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
-  if (!store.is_sharded()) return sum_of_squares(ctx_, store.grad, squared_norm, skip_);
-  const Tensor squares = Tensor::empty(ctx_, {store.pieces(), 1}, squared_norm.dtype());
+  const Tensor sums =
+      Tensor::empty(ctx_, gradient_sums_shape(store.normalized_weights(0)), DType::kF64);
   for (int64_t i = 0; i < store.pieces(); ++i) {
-    sum_of_squares(ctx_, store.piece(store.grad, i), squares.slice(i, i + 1), skip_);
+    gradient_sums(ctx_, store.piece(store.value, i), store.piece(store.grad, i),
+                  store.normalized_weights(i), sums, /*accumulate=*/i > 0);
   }
-  ctx_.comm->all_reduce_sum(squares);
-  sum_columns(ctx_, squares, {squared_norm});
-  // A piece that is not finite makes the sum so on all ranks, which then skip together.
-  sum_of_squares(ctx_, squared_norm, Tensor::empty(ctx_, {1}, squared_norm.dtype()), skip_);
+  // A piece that is not finite makes the sums so on all ranks, which then skip together.
+  if (store.is_sharded()) ctx_.comm->all_reduce_sum(sums);
+  gradient_norm(ctx_, store.normalized_weights(0), sums, squared_norm, skip_);
+  return sums;
 }
 
-void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr, double decay) {
+void TrainingStep::update(ParamStore& store, const Tensor& sums, const Tensor& updates, double lr,
+                          double decay) {
   for (int64_t i = 0; i < store.pieces(); ++i) {
     optimizer_update(ctx_, {.value = store.piece(store.value, i),
                             .grad = store.piece(store.grad, i),
@@ -157,7 +159,9 @@ void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr, d
                             .beta1 = config_.optim.beta1,
                             .beta2 = config_.optim.beta2,
                             .eps = config_.optim.eps,
-                            .decay = decay});
+                            .decay = decay,
+                            .normalized = store.normalized_weights(i),
+                            .sums = sums});
   }
   store.gather_values();
   if (store.is_averaged()) {
@@ -167,20 +171,20 @@ void TrainingStep::update(ParamStore& store, const Tensor& updates, double lr, d
 
 void TrainingStep::discriminator_update(const Inputs& inputs) {
   accumulate(&BigBiGAN::discriminator_gradients, {&model_.d_store}, inputs, d_terms_);
-  reduce(model_.d_store, norm_d_);
+  const Tensor sums = reduce(model_.d_store, norm_d_);
   increment(ctx_, d_updates_);
-  update(model_.d_store, d_updates_, config_.optim.d_lr);
+  update(model_.d_store, sums, d_updates_, config_.optim.d_lr);
 }
 
 void TrainingStep::encoder_generator_update(const Inputs& inputs, int64_t step) {
   accumulate(&BigBiGAN::encoder_generator_gradients, {&model_.g_store, &model_.e_store}, inputs,
              eg_terms_);
-  reduce(model_.g_store, norm_g_);
-  if (model_.encoder) reduce(model_.e_store, norm_e_);
+  const Tensor g_sums = reduce(model_.g_store, norm_g_);
+  const Tensor e_sums = model_.encoder ? reduce(model_.e_store, norm_e_) : Tensor();
   increment(ctx_, eg_updates_);
   const double decay = averages(step) ? config_.train.ema_decay : 0.0;
-  update(model_.g_store, eg_updates_, config_.optim.g_lr, decay);
-  if (model_.encoder) update(model_.e_store, eg_updates_, config_.optim.e_lr, decay);
+  update(model_.g_store, g_sums, eg_updates_, config_.optim.g_lr, decay);
+  if (model_.encoder) update(model_.e_store, e_sums, eg_updates_, config_.optim.e_lr, decay);
 }
 
 void TrainingStep::run(std::span<const ImageBatch> batches, int64_t step,

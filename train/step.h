@@ -87,9 +87,11 @@ class TrainingStep {
   // it runs.
   void expect_gradients(ParamStore& store);
   // Waits for these sums, and flags gradients that are not finite in skip_, on all ranks alike.
-  void reduce(ParamStore& store, const Tensor& squared_norm);
+  // Returns what update() needs of them: gradient_sums.
+  [[nodiscard]] Tensor reduce(ParamStore& store, const Tensor& squared_norm);
   // `decay`: of the store's averages, where it keeps any.
-  void update(ParamStore& store, const Tensor& updates, double lr, double decay = 0);
+  void update(ParamStore& store, const Tensor& sums, const Tensor& updates, double lr,
+              double decay = 0);
   // The next part of the report's buffer.
   Tensor next_part(const Shape& shape, DType dtype);
 

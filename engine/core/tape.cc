@@ -52,17 +52,15 @@ void Tape::push(Node node, std::span<const Var> inputs) {
 
 std::vector<Var> Tape::record(std::string_view op, std::span<const Var> inputs,
                               std::span<const Tensor> outputs, BackwardFn backward,
-                              std::optional<DType> gradient_dtype, Turn turn) {
+                              std::optional<DType> gradient_dtype) {
   std::vector<Var> vars(outputs.begin(), outputs.end());
   if (!any_wanted(inputs)) return vars;
   std::vector<int> slots;
   for (Var& v : vars) {
     v.slot = add_slot(v.shape(), gradient_dtype.value_or(v.dtype()));
-    slots_[v.slot].producer = static_cast<int>(nodes_.size());
     slots.push_back(v.slot);
   }
-  push({.op = op, .outputs = std::move(slots), .turn = turn, .backward = std::move(backward)},
-       inputs);
+  push({.op = op, .outputs = std::move(slots), .backward = std::move(backward)}, inputs);
   return vars;
 }
 
@@ -79,7 +77,6 @@ void Tape::seed(const Var& var, const Tensor& gradient) {
 }
 
 void Tape::run(const Context& ctx, Node& node) {
-  if (!node.backward) return;  // it has run at once
   const bool reached = node.root || std::any_of(node.outputs.begin(), node.outputs.end(),
                                                 [&](int s) { return slots_[s].written; });
   if (reached) {
@@ -91,17 +88,7 @@ void Tape::run(const Context& ctx, Node& node) {
     if (!slots_[s].keep) slots_[s].grad = Tensor();
   }
   for (int s : node.inputs) {
-    if (s != Var::kConstant && --slots_[s].uses == 0) complete(slots_[s]);
-  }
-}
-
-void Tape::complete(const Slot& slot) {
-  if (slot.on_ready) slot.on_ready();
-  if (slot.producer == kNone) return;
-  const Node& producer = nodes_[slot.producer];
-  if (producer.turn == Turn::kAtOnce &&
-      std::ranges::all_of(producer.outputs, [&](int s) { return slots_[s].uses == 0; })) {
-    at_once_.push_back(slot.producer);
+    if (s != Var::kConstant && --slots_[s].uses == 0 && slots_[s].on_ready) slots_[s].on_ready();
   }
 }
 
@@ -111,8 +98,6 @@ void Tape::backward(const Context& ctx) {
   const Context without_tape = ctx.with_tape(nullptr);
   for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
     run(without_tape, *node);
-    for (size_t i = 0; i < at_once_.size(); ++i) run(without_tape, nodes_[at_once_[i]]);
-    at_once_.clear();
   }
 }
 

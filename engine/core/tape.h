@@ -1,12 +1,6 @@
 // Reverse-mode automatic differentiation: nodes in execution order, used once, walked backwards
 // once.
 //
-// Note [Turns]: nodes run backward in the reverse order of recording. That is late for one that was
-// recorded long before its outputs were used, as spectral norm is for all weights of a network: it
-// may ask to run at once, behind the last node that uses its outputs. Their gradients are complete
-// then, and are freed so much earlier. The order depends on what was recorded alone: it is the same
-// on every rank.
-//
 // Note [Gradient ownership]: a gradient buffer has one owner. Gradients of intermediate values
 // belong to the tape, which allocates one when the first consumer writes it and frees it when the
 // producer has run. Gradients of parameters are views into the ParamStore. A backward closure never
@@ -55,9 +49,6 @@ struct GradTarget {
   bool accumulate = false;
 };
 
-// When a node runs backward: Note [Turns].
-enum class Turn : uint8_t { kInReverse, kAtOnce };
-
 class Backward;
 using BackwardFn = std::function<void(Backward&)>;
 
@@ -81,7 +72,7 @@ class Tape {
   // have `gradient_dtype`, or else the outputs' own.
   std::vector<Var> record(std::string_view op, std::span<const Var> inputs,
                           std::span<const Tensor> outputs, BackwardFn backward,
-                          std::optional<DType> gradient_dtype = {}, Turn turn = Turn::kInReverse);
+                          std::optional<DType> gradient_dtype = {});
   // A node without outputs that starts the backward pass: a loss.
   void record_root(std::string_view op, std::span<const Var> inputs, BackwardFn backward);
   // Sets the gradient of `var` before backward(), as a loss would (for tests).
@@ -103,29 +94,22 @@ class Tape {
     bool written = false;       // holds a (partial) gradient: further writes accumulate
     bool keep = false;          // leaf: not freed
     std::function<void()> on_ready;
-    int producer = kNone;  // the node whose output it is
-    int uses = 0;          // nodes that list the slot and have not run
+    int uses = 0;  // nodes that list the slot and have not run
   };
   struct Node {
     std::string_view op;
     std::vector<int> inputs;
     std::vector<int> outputs;
     bool root = false;
-    Turn turn = Turn::kInReverse;
-    BackwardFn backward;  // null when it has run
+    BackwardFn backward;
   };
   int add_slot(const Shape& shape, DType gradient_dtype);
   bool any_wanted(std::span<const Var> inputs) const;
   void push(Node node, std::span<const Var> inputs);
   void run(const Context& ctx, Node& node);
-  // The last node that uses the slot has run.
-  void complete(const Slot& slot);
-
-  static constexpr int kNone = -1;
 
   std::vector<Slot> slots_;
   std::vector<Node> nodes_;
-  std::vector<int> at_once_;  // nodes that run next
   std::vector<const void*> watched_;
   std::unordered_map<const void*, int> leaves_;
   bool done_ = false;

@@ -1,9 +1,6 @@
 #include "engine/ops/norm.h"
 
-#include <algorithm>
-
 #include "engine/comm/communicator.h"
-#include "kernels/elementwise/unary.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/norm/spectral_norm.h"
 
@@ -73,29 +70,6 @@ void backward(Backward& b, const Saved& saved) {
   }
 }
 
-// What a backward pass keeps of one normalised weight.
-struct NormalizedWeight {
-  Tensor y, u, v, sigma;
-};
-
-void spectral_backward(Backward& b, std::span<const NormalizedWeight> weights) {
-  std::vector<SpectralNormBackwardArgs> list;
-  for (int i = 0; i < static_cast<int>(weights.size()); ++i) {
-    if (!b.wants(i) || !b.has(i)) continue;
-    const GradTarget d = b.grad(i);
-    const NormalizedWeight& w = weights[i];
-    list.push_back({.d_y = b.d_output(i),
-                    .y = w.y,
-                    .u = w.u,
-                    .v = w.v,
-                    .sigma = w.sigma,
-                    .d_w = d.view,
-                    .accumulate = d.accumulate});
-  }
-  const Tensor scratch = workspace(b.ctx, spectral_norm_backward_scratch_elems(list));
-  b.ctx.run([&](const auto& ex) { spectral_norm_backward(ex, list, scratch); });
-}
-
 }  // namespace
 
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
@@ -129,47 +103,26 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
                 [saved](Backward& b) { backward(b, saved); });
 }
 
-std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
-                               std::span<const Tensor> u, double eps, std::span<const DType> dtypes,
-                               int64_t group_bytes) {
-  check(weights.size() == u.size(), "spectral_norm: {} weights, {} vectors", weights.size(),
-        u.size());
-  std::vector<NormalizedWeight> saved;
+std::vector<Tensor> spectral_norm(const Context& ctx, std::span<const SpectralWeight> weights,
+                                  double eps) {
+  std::vector<Tensor> results, vectors;
   std::vector<SpectralNormArgs> args;
-  std::vector<Var> outputs;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const Var& w = weights[i];
-    const int64_t rows = w.shape()[0];
-    const Tensor y = Tensor::empty(ctx, w.shape(), dtypes.empty() ? ctx.dtype : dtypes[i]);
-    const Tensor v = Tensor::empty(ctx, {rows == 0 ? 0 : w.value.elems() / rows}, w.dtype());
-    saved.push_back(
-        {y, Tensor::empty(ctx, u[i].shape(), u[i].dtype()), v, Tensor::empty(ctx, {1}, w.dtype())});
-    args.push_back({.w = w.view(), .u = u[i], .v = v, .sigma = saved.back().sigma, .y = y});
-    outputs.emplace_back(y);
+  const auto or_fresh = [&](const Tensor& given, const SpectralWeight& weight, int64_t elems) {
+    if (given) return given;
+    return vectors.emplace_back(Tensor::empty(ctx, {elems}, weight.w.dtype()));
+  };
+  for (const SpectralWeight& weight : weights) {
+    const int64_t rows = weight.w.shape()[0];
+    const Tensor& y = results.emplace_back(Tensor::empty(ctx, weight.w.shape(), weight.dtype));
+    args.push_back({.w = weight.w,
+                    .u = weight.u,
+                    .v = or_fresh(weight.v, weight, rows == 0 ? 0 : weight.w.elems() / rows),
+                    .sigma = or_fresh(weight.sigma, weight, 1),
+                    .y = y});
   }
   const Tensor scratch = workspace(ctx, spectral_norm_scratch_elems(args));
-  ctx.run(
-      [&](const auto& ex) { spectral_norm_forward(ex, args, ctx.power_iteration, eps, scratch); });
-  if (ctx.tape == nullptr) return outputs;
-  // u moves on in the next iteration: backward needs the one of this forward pass.
-  for (size_t i = 0; i < saved.size(); ++i) {
-    ctx.run([&](const auto& ex) { scale(ex, u[i], 1.0, saved[i].u, false); });
-  }
-  for (size_t end = weights.size(), begin = end; end > 0; end = begin) {
-    int64_t bytes = 0;
-    do {
-      bytes += weights[--begin].view().bytes();
-    } while (begin > 0 && bytes < group_bytes);
-    const std::vector<NormalizedWeight> group(saved.begin() + begin, saved.begin() + end);
-    std::vector<Tensor> values;
-    for (const NormalizedWeight& w : group) values.push_back(w.y);
-    const std::vector<Var> vars = ctx.tape->record(
-        "spectral_norm", weights.subspan(begin, end - begin), values,
-        [group](Backward& b) { spectral_backward(b, group); }, master_dtype(ctx.dtype),
-        Turn::kAtOnce);
-    std::ranges::copy(vars, outputs.begin() + begin);
-  }
-  return outputs;
+  ctx.run([&](const auto& ex) { spectral_norm(ex, args, ctx.power_iteration, eps, scratch); });
+  return results;
 }
 
 }  // namespace bigbigan

@@ -1,8 +1,6 @@
 // Batch norm (affine and conditional, fused with ReLU and 2x upsampling) and spectral norm.
 #pragma once
 
-#include <limits>
-
 #include "engine/core/tape.h"
 
 namespace bigbigan {
@@ -31,27 +29,19 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
                const Tensor& running_mean, const Tensor& running_var,
                const BatchNormOptions& options, const Tensor& shift = {});
 
-// w / sigma for each weight, all matrices of a network in one call. A weight (K, ...) is read as
-// the matrix (K, rest). u (K) per weight, updated in place when ctx.power_iteration:
-//   v = n(u W), u = n(v W^T), sigma = v W^T u^T with n(x) = x / max(|x|, eps)
-// otherwise sigma = |u W| with the stored u. u and v carry no gradient; backward, for
-// A = dL/d(w/sigma):
-//   dL/dw = (A - <A, w/sigma> u^T v) / sigma
-// Output i is stored in dtypes[i], or where there are no `dtypes` as ctx.dtype; its gradient has
-// the dtype of the weights (Note [Master weights]).
-//
-// Note [Spectral groups]: one call normalises all weights of a network, but their gradients do not
-// wait for each other: neighbours of `group_bytes` or more together, from the last weight on, are
-// one node, which runs as soon as theirs have arrived (Note [Turns]). So the ranks' sums of the
-// last layers' gradients travel while those of the first are still being formed. Each weight's
-// gradient has the same bits whatever its group.
-// The two launches of a group of 16 MiB move three times as many bytes, so that it is not they that
-// take the time; and it is smaller than a bucket of gradients, which does not wait for it for long.
-inline constexpr int64_t kSpectralGroupBytes = int64_t{16} << 20;
-inline constexpr int64_t kOneSpectralGroup = std::numeric_limits<int64_t>::max();
-std::vector<Var> spectral_norm(const Context& ctx, std::span<const Var> weights,
-                               std::span<const Tensor> u, double eps,
-                               std::span<const DType> dtypes = {},
-                               int64_t group_bytes = kOneSpectralGroup);
+// A weight to be normalised.
+struct SpectralWeight {
+  Tensor w;                   // (K, ...), read as the matrix (K, R)
+  Tensor u;                   // (K): updated in place when ctx.power_iteration
+  Tensor v, sigma;            // (R), (1): written, for the gradient; or empty
+  DType dtype = DType::kF32;  // of the result: w's, or bf16
+};
+// w / sigma for each weight, all matrices of a network in one call; with n(x) = x / max(|x|, eps),
+// when ctx.power_iteration:
+//   v = n(u W), u = n(v W^T), sigma = v W^T u^T
+// otherwise v = n(u W), sigma = |u W| with the stored u. No node of the tape: the results are
+// leaves, Note [Gradients of normalised weights].
+std::vector<Tensor> spectral_norm(const Context& ctx, std::span<const SpectralWeight> weights,
+                                  double eps);
 
 }  // namespace bigbigan

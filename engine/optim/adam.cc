@@ -15,10 +15,17 @@ void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, 
   ctx.run([&](const auto& ex) { ema_update(ex, average, value, decay, skip); });
 }
 
-void sum_of_squares(const Context& ctx, const Tensor& x, const Tensor& sum, const Tensor& skip) {
-  const Tensor scratch = Tensor::empty(ctx, {sum_of_squares_scratch_elems(x.elems())}, DType::kF64,
-                                       MemoryTag::kWorkspace);
-  ctx.run([&](const auto& ex) { sum_of_squares(ex, x, sum, skip, scratch); });
+void gradient_sums(const Context& ctx, const Tensor& value, const Tensor& grad,
+                   const NormalizedWeights& weights, const Tensor& sums, bool accumulate) {
+  const Tensor scratch = Tensor::empty(ctx, {gradient_sums_scratch_elems(grad.elems(), weights)},
+                                       DType::kF64, MemoryTag::kWorkspace);
+  ctx.run(
+      [&](const auto& ex) { gradient_sums(ex, value, grad, weights, sums, accumulate, scratch); });
+}
+
+void gradient_norm(const Context& ctx, const NormalizedWeights& weights, const Tensor& sums,
+                   const Tensor& squared_norm, const Tensor& skip) {
+  ctx.run([&](const auto& ex) { gradient_norm(ex, weights, sums, squared_norm, skip); });
 }
 
 }  // namespace bigbigan

@@ -3,6 +3,7 @@
 
 #include "engine/core/tensor.h"
 #include "kernels/optim/adam.h"
+#include "kernels/optim/gradient_sums.h"
 
 namespace bigbigan {
 
@@ -17,8 +18,13 @@ void increment(const Context& ctx, const Tensor& t);
 void ema_update(const Context& ctx, const Tensor& average, const Tensor& value, double decay,
                 const Tensor& skip);
 
-// Sum of squares of `x` into `sum` (1), fixed order; f32 input is summed in f64 chunks. With `skip`
-// non-empty sets skip := 1 where the sum is not finite.
-void sum_of_squares(const Context& ctx, const Tensor& x, const Tensor& sum, const Tensor& skip);
+// The sums over a gradient that optimizer_update and gradient_norm take, f64 in the shape of
+// gradient_sums_shape(weights): overwritten, or added to.
+void gradient_sums(const Context& ctx, const Tensor& value, const Tensor& grad,
+                   const NormalizedWeights& weights, const Tensor& sums, bool accumulate = false);
+// |gradient|^2 into `squared_norm` (1), that of normalised weights with respect to w; sets skip :=
+// 1 where it is not finite.
+void gradient_norm(const Context& ctx, const NormalizedWeights& weights, const Tensor& sums,
+                   const Tensor& squared_norm, const Tensor& skip);
 
 }  // namespace bigbigan

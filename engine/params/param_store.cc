@@ -18,6 +18,9 @@ int64_t padded(int64_t elems, int64_t parts = 1) {
   return (elems + unit - 1) / unit * unit;
 }
 
+// Of the matrix (K, rest).
+int64_t columns_of(const Shape& weight) { return weight.elems() / std::max<int64_t>(weight[0], 1); }
+
 void write_doubles(const Tensor& target, std::span<const double> values) {
   dispatch_real("initialize", target.dtype(), [&]<class T>(TypeTag<T>) {
     std::vector<T> converted(values.size());
@@ -64,6 +67,16 @@ Buffer ParamStore::add_buffer(std::string name, const Shape& shape, BufferKind k
   return {this, static_cast<int>(buffer_entries_.size()) - 1};
 }
 
+int ParamStore::normalize(const Param& weight, const Buffer& u) {
+  check(!value, "{}: {} normalised after allocate()", name_, entries_.at(weight.index).name);
+  check(normalized_.empty() || normalized_.back().entry < weight.index,
+        "{}: {} normalised after one that was added later", name_, entries_[weight.index].name);
+  entries_[weight.index].normalized = true;
+  normalized_.push_back({weight.index, u.index, row_directions_elems_});
+  row_directions_elems_ += padded(columns_of(weight.shape()));
+  return static_cast<int>(normalized_.size()) - 1;
+}
+
 void ParamStore::lay_out(int64_t bucket_elems, int64_t parts) {
   std::vector<size_t> firsts;  // entry of each bucket, from the end
   int64_t elems = 0;
@@ -104,6 +117,8 @@ void ParamStore::allocate(const Context& ctx, bool training, const StoreDivision
   directions = flat(directions_elems_, MemoryTag::kBuffers);
   if (!training) return;
   grad = flat(elems_, MemoryTag::kGradients);
+  row_directions_ = flat(row_directions_elems_, MemoryTag::kBuffers);
+  sigmas_ = flat(std::ssize(normalized_), MemoryTag::kBuffers);
   adam_m = flat(elems_ / parts, MemoryTag::kOptimizer);
   adam_v = flat(elems_ / parts, MemoryTag::kOptimizer);
   if (!is_averaged_) return;
@@ -115,8 +130,7 @@ void ParamStore::initialize(uint64_t seed) {
   for (const Entry& e : entries_) {
     std::vector<double> values(e.shape.elems(), e.init == Init::kOnes ? 1.0 : 0.0);
     if (e.init == Init::kOrthogonal) {
-      const int64_t rows = e.shape[0];
-      values = orthogonal(seed, e.name, rows, e.shape.elems() / std::max<int64_t>(rows, 1));
+      values = orthogonal(seed, e.name, e.shape[0], columns_of(e.shape));
     }
     write_doubles(of(value, e), values);
   }
@@ -140,12 +154,18 @@ void ParamStore::reset_ema() {
   ema_statistics.copy_from(statistics);
 }
 
+int64_t ParamStore::piece_begin(int64_t i) const {
+  if (shards_ == nullptr) return 0;
+  const Bucket& bucket = buckets_[i];
+  return bucket.begin + shards_->rank() * ((bucket.end - bucket.begin) / shards_->size());
+}
+
 Tensor ParamStore::piece(const Tensor& flat, int64_t i) const {
   if (shards_ == nullptr || !flat) return flat;
   const Bucket& bucket = buckets_[i];
   const int64_t parts = shards_->size(), elems = (bucket.end - bucket.begin) / parts;
   const bool is_whole = flat.elems() == elems_;
-  const int64_t begin = is_whole ? bucket.begin + shards_->rank() * elems : bucket.begin / parts;
+  const int64_t begin = is_whole ? piece_begin(i) : bucket.begin / parts;
   return flat.slice(begin, begin + elems);
 }
 
@@ -201,18 +221,41 @@ Tensor ParamStore::of(const BufferEntry& entry, bool averaged) const {
 }
 
 Var ParamStore::var(const Context& ctx, int index, DType dtype) {
-  const Entry& e = entries_[index];
   const bool averaged(averages_);
   const Tensor& master = averaged ? averages_ : value;
   const Tensor& flat = dtype == master.dtype() || averaged ? master : packed;
   check(flat && flat.dtype() == dtype, "{}: {} asked for in {}", name_,
         averaged ? "a moving average" : "a parameter", name_of(dtype));
-  const Tensor current = of(flat, e);
-  if (e.frozen || ctx.tape == nullptr || !ctx.tape->watches(this)) return current;
-  check(static_cast<bool>(grad) && !averaged, "{}: allocated without gradients", name_);
+  return leaf(ctx, index, of(flat, entries_[index]));
+}
+
+Var ParamStore::leaf(const Context& ctx, int index, const Tensor& current) {
+  const Entry& e = entries_[index];
+  if (e.frozen || !is_watched(ctx)) return current;
+  check(static_cast<bool>(grad) && !averages_, "{}: allocated without gradients", name_);
   std::function<void()> on_ready;
   if (on_gradient_ready) on_ready = [this, index] { on_gradient_ready(index); };
   return ctx.tape->leaf(current, of(grad, e).view(), accumulate_gradients, std::move(on_ready));
+}
+
+Tensor ParamStore::row_direction(const Normalized& weight) const {
+  const int64_t columns = columns_of(entries_[weight.entry].shape);
+  return row_directions_.slice(weight.offset, weight.offset + columns);
+}
+
+std::pair<Tensor, Tensor> ParamStore::spectral_results(const Context& ctx, int i) const {
+  if (!is_watched(ctx)) return {};
+  return {row_direction(normalized_.at(i)), sigmas_.slice(i, i + 1)};
+}
+
+NormalizedWeights ParamStore::normalized_weights(int64_t piece) const {
+  NormalizedWeights weights{.sigmas = sigmas_};
+  for (const Normalized& n : normalized_) {
+    weights.list.push_back({.begin = entries_[n.entry].offset - piece_begin(piece),
+                            .u = of(buffer_entries_[n.u], false),
+                            .v = row_direction(n)});
+  }
+  return weights;
 }
 
 Tensor ParamStore::buffer(const Context&, int index) const {

@@ -14,6 +14,7 @@
 
 #include "engine/comm/communicator.h"
 #include "engine/core/tape.h"
+#include "kernels/optim/normalized_weights.h"
 
 namespace bigbigan {
 
@@ -69,6 +70,9 @@ struct StoreDivision {
 // reads the masters and rounds its result once. The moving averages have no bf16 copy: pictures and
 // features are computed in f32.
 //
+// A weight that was declared normalised is read as w / sigma by forward passes, and `grad` holds
+// dL/d(w / sigma) of it: Note [Gradients of normalised weights].
+//
 // Note [Sharded optimiser]: where a store is sharded over N ranks, each holds only its part, one
 // N-th, of Adam's moments and of the moving averages: of every bucket of the gradient (Note
 // [Gradient buckets]) its N-th, the parts of one rank one behind the other. An update sums each
@@ -84,8 +88,9 @@ class ParamStore {
     Shape shape;  // in memory
     ParamLayout layout = ParamLayout::kPlain;
     Init init = Init::kZeros;
-    int64_t offset = 0;   // elements into the flat arrays, once they are allocated
-    bool frozen = false;  // freeze()
+    int64_t offset = 0;       // elements into the flat arrays, once they are allocated
+    bool frozen = false;      // freeze()
+    bool normalized = false;  // normalize()
   };
   struct BufferEntry {
     std::string name;
@@ -112,6 +117,9 @@ class ParamStore {
   Buffer add_buffer(std::string name, const Shape& shape, BufferKind kind, double initial);
   // No pass forms a gradient of it: the parameter keeps its value.
   void freeze(const Param& param) { entries_.at(param.index).frozen = true; }
+  // Forward passes read the weight as w / sigma, with the direction `u` of its rows. Weights are
+  // declared in the order in which they were added. Returns its number among them.
+  int normalize(const Param& weight, const Buffer& u);
 
   // Makes the flat arrays in master_dtype(ctx.dtype). `training` adds gradient, Adam moments and,
   // where it is averaged, moving averages.
@@ -144,6 +152,16 @@ class ParamStore {
   // A parameter for a forward pass: in ctx.dtype, or the master. Throws Error{kInternal} for a bf16
   // copy where there is none: of moving averages, or of a store allocated for another dtype.
   Var var(const Context& ctx, int index, DType dtype);
+  // `current`, which stands for a parameter in a forward pass, with the gradient's place: a leaf
+  // when ctx.tape watches the store, else a constant. Throws Error{kInternal} for a moving average
+  // that is watched, or a store without gradients.
+  Var leaf(const Context& ctx, int index, const Tensor& current);
+  // Where spectral norm leaves v and sigma of normalised weight `i` for the optimiser, if the pass
+  // that it belongs to forms gradients (ctx.tape watches the store); else empty tensors.
+  [[nodiscard]] std::pair<Tensor, Tensor> spectral_results(const Context& ctx, int i) const;
+  // The normalised weights as piece `i` of the flat arrays meets them, as the last pass that formed
+  // gradients left them.
+  [[nodiscard]] NormalizedWeights normalized_weights(int64_t piece) const;
   // Forms `packed` anew; to be called when `value` has changed. Nothing to do where it is empty.
   void pack();
   Tensor buffer(const Context& ctx, int index) const;
@@ -182,6 +200,17 @@ class ParamStore {
  private:
   // Cuts buckets that divide by `parts`, and gives each entry its place.
   void lay_out(int64_t bucket_elems, int64_t parts);
+  struct Normalized {
+    int entry = 0, u = 0;  // numbers of the parameter and of the buffer
+    int64_t offset = 0;    // of v in row_directions_
+  };
+  // v of the weight.
+  [[nodiscard]] Tensor row_direction(const Normalized& weight) const;
+  [[nodiscard]] bool is_watched(const Context& ctx) const {
+    return ctx.tape != nullptr && ctx.tape->watches(this);
+  }
+  // Where piece `i` begins in a whole array.
+  [[nodiscard]] int64_t piece_begin(int64_t i) const;
   // From each rank's pieces, all of a whole array.
   void gather_pieces(const Tensor& whole);
 
@@ -192,7 +221,10 @@ class ParamStore {
   Tensor averages_;  // whole, where forward passes read them
   std::vector<Entry> entries_;
   std::vector<BufferEntry> buffer_entries_;
+  std::vector<Normalized> normalized_;
   std::vector<Bucket> buckets_;
+  Tensor row_directions_, sigmas_;  // v and sigma of the normalised weights
+  int64_t row_directions_elems_ = 0;
   int64_t elems_ = 0;
   int64_t statistics_elems_ = 0;
   int64_t directions_elems_ = 0;

@@ -6,21 +6,17 @@
 #include "kernels/conv/fold_weight.h"
 #include "kernels/norm/spectral_norm.h"
 #include "kernels/optim/adam.h"
+#include "kernels/optim/gradient_sums.h"
 #include "models/bigbigan/bigbigan.h"
 #include "tests/harness/op_case.h"
 
 namespace bigbigan {
 namespace {
 
-// The weights of a network that are normalised, those with a direction u.
 std::vector<Shape> spectral_weights(const ParamStore& store) {
   std::vector<Shape> shapes;
-  for (const ParamStore::BufferEntry& u : store.buffer_entries()) {
-    if (u.kind != BufferKind::kDirection) continue;
-    const std::string weight = u.name.substr(0, u.name.rfind('.')) + ".weight";
-    for (const ParamStore::Entry& entry : store.entries()) {
-      if (entry.name == weight) shapes.push_back(entry.shape);
-    }
+  for (const ParamStore::Entry& entry : store.entries()) {
+    if (entry.normalized) shapes.push_back(entry.shape);
   }
   return shapes;
 }
@@ -31,7 +27,7 @@ KernelCase spectral_case(const std::string& network, const std::vector<Shape>& s
     longest = std::max({longest, w[0], w.elems() / w[0]});
     elems += w.elems();
   }
-  return {.name = fmt::format("spectral_norm_forward/network:{}/weights:{}/elems:{}", network,
+  return {.name = fmt::format("spectral_norm/network:{}/weights:{}/elems:{}", network,
                               shapes.size(), elems),
           .prepare =
               [=](KernelSetup& s) {
@@ -48,7 +44,7 @@ KernelCase spectral_case(const std::string& network, const std::vector<Shape>& s
                 }
                 const Tensor scratch = s.fresh({spectral_norm_scratch_elems(args)}, DType::kF64);
                 k.launch = s.launch([args, vectors, kept = k.moved, scratch](const auto& ex) {
-                  spectral_norm_forward(ex, args, true, 1e-4, scratch);
+                  spectral_norm(ex, args, true, 1e-4, scratch);
                 });
                 return k;
               },
@@ -56,31 +52,44 @@ KernelCase spectral_case(const std::string& network, const std::vector<Shape>& s
           .length = longest};
 }
 
-KernelCase spectral_backward_case(const std::string& network, const std::vector<Shape>& shapes) {
+// All normalised weights of a network, one behind the other in flat vectors.
+struct FlatWeights {
+  NormalizedWeights weights;
+  std::vector<Tensor> vectors;
+  Tensor sums;
+  int64_t elems = 0;
+
+  FlatWeights(KernelSetup& s, const std::vector<Shape>& shapes) {
+    for (const Shape& shape : shapes) {
+      const Tensor u = s.normal({shape[0]}), v = s.normal({shape.elems() / shape[0]});
+      vectors.insert(vectors.end(), {u, v});
+      weights.list.push_back({elems, u, v});
+      elems += shape.elems();
+    }
+    const Tensor sigmas = s.normal({weights.size()}, 0, 1);
+    weights.sigmas = sigmas;
+    vectors.push_back(sigmas);
+    sums = Tensor::zeros(s.ctx, gradient_sums_shape(weights), DType::kF64);
+  }
+};
+
+KernelCase gradient_sums_case(const std::string& network, const std::vector<Shape>& shapes) {
   int64_t elems = 0;
   for (const Shape& w : shapes) elems += w.elems();
-  return {.name = fmt::format("spectral_norm_backward/network:{}/weights:{}/elems:{}", network,
+  return {.name = fmt::format("gradient_sums/network:{}/weights:{}/elems:{}", network,
                               shapes.size(), elems),
           .prepare =
               [=](KernelSetup& s) {
-                PreparedKernel k;
-                std::vector<Tensor> vectors;
-                std::vector<SpectralNormBackwardArgs> args;
-                for (const Shape& shape : shapes) {
-                  const Tensor d_y = s.normal(shape), y = s.normal(shape), d_w = s.fresh(shape);
-                  const Tensor u = s.normal({shape[0]}), v = s.normal({shape.elems() / shape[0]});
-                  const Tensor sigma = s.normal({1}, 0, 1);
-                  args.push_back({d_y, y, u, v, sigma, d_w});
-                  vectors.insert(vectors.end(), {u, v, sigma});
-                  k.moved.insert(k.moved.end(), {d_y, y, d_w});
-                  k.results.push_back(d_w);
-                }
+                const FlatWeights flat(s, shapes);
+                const Tensor value = s.normal({elems}), grad = s.normal({elems});
                 const Tensor scratch =
-                    s.fresh({spectral_norm_backward_scratch_elems(args)}, DType::kF64);
-                k.launch = s.launch([args, vectors, kept = k.moved, scratch](const auto& ex) {
-                  spectral_norm_backward(ex, args, scratch);
-                });
-                return k;
+                    s.fresh({gradient_sums_scratch_elems(elems, flat.weights)}, DType::kF64);
+                return PreparedKernel{s.launch([=](const auto& ex) {
+                                        gradient_sums(ex, value, grad, flat.weights, flat.sums,
+                                                      false, scratch);
+                                      }),
+                                      {value, grad},
+                                      {flat.sums}};
               },
           .takes_bf16 = false,
           .length = elems};
@@ -96,11 +105,15 @@ KernelCase fold_case(const char* name, const Shape& w, const Shape& v, const Lau
           }};
 }
 
-// 36 bytes per weight, or 38 with those that bf16 forward passes read.
-KernelCase update_case(int64_t elems, bool packs) {
-  return {.name = fmt::format("optimizer_update/elems:{}{}", elems, packs ? "/packed:bf16" : ""),
+// 36 bytes per weight, or 38 with those that bf16 forward passes read; all of them normalised.
+KernelCase update_case(const std::vector<Shape>& shapes, bool packs) {
+  int64_t elems = 0;
+  for (const Shape& w : shapes) elems += w.elems();
+  return {.name = fmt::format("optimizer_update/elems:{}/normalized:{}{}", elems, shapes.size(),
+                              packs ? "/packed:bf16" : ""),
           .prepare =
               [=](KernelSetup& s) {
+                const FlatWeights flat(s, shapes);
                 const Tensor value = s.normal({elems}), grad = s.normal({elems});
                 const Tensor m = s.normal({elems}), v = s.normal({elems}, 0.1, 1);
                 const Tensor average = s.normal({elems});
@@ -109,8 +122,9 @@ KernelCase update_case(int64_t elems, bool packs) {
                 const Tensor t = Tensor::from_host(s.ctx, {1}, DType::kI64, &update);
                 const Tensor skip = Tensor::zeros(s.ctx, {1}, DType::kI32);
                 PreparedKernel k{s.launch([=](const auto& ex) {
-                                   optimizer_update(ex, {value, grad, m, v, t, skip, average,
-                                                         packed, 1e-4, 0.5, 0.999, 1e-8, 0.999});
+                                   optimizer_update(
+                                       ex, {value, grad, m, v, t, skip, average, packed, 1e-4, 0.5,
+                                            0.999, 1e-8, 0.999, flat.weights, flat.sums});
                                  }),
                                  {value, value, grad, m, m, v, v, average, average},
                                  {value, m, v, average}};
@@ -134,22 +148,6 @@ KernelCase average_case(int64_t elems) {
           .takes_bf16 = false};
 }
 
-KernelCase norm_case(int64_t elems) {
-  return {.name = fmt::format("sum_of_squares/elems:{}", elems),
-          .prepare =
-              [=](KernelSetup& s) {
-                const Tensor x = s.normal({elems}), sum = s.fresh({1});
-                const Tensor skip = Tensor::zeros(s.ctx, {1}, DType::kI32);
-                const Tensor scratch = s.fresh({sum_of_squares_scratch_elems(elems)}, DType::kF64);
-                return PreparedKernel{
-                    s.launch([=](const auto& ex) { sum_of_squares(ex, x, sum, skip, scratch); }),
-                    {x},
-                    {sum}};
-              },
-          .takes_bf16 = false,
-          .length = elems};
-}
-
 }  // namespace
 
 std::vector<KernelCase> weight_kernels(const KernelSizes& z) {
@@ -158,15 +156,14 @@ std::vector<KernelCase> weight_kernels(const KernelSizes& z) {
   const int64_t c = z.channels;
   return {spectral_case("g", spectral_weights(model.g_store)),
           spectral_case("d", spectral_weights(model.d_store)),
-          spectral_backward_case("d", spectral_weights(model.d_store)),
+          gradient_sums_case("d", spectral_weights(model.d_store)),
           fold_case("fold_upsample_weight", {c, 3, 3, 2 * c}, {2 * c, 4, 4, c},
                     [](const auto& ex, View w, View v) { fold_upsample_weight(ex, w, v); }),
           fold_case("fold_avg_pool_weight", {c, 3, 3, c}, {c, 4, 4, c},
                     [](const auto& ex, View w, View v) { fold_avg_pool_weight(ex, w, v); }),
-          update_case(elems, false),
-          update_case(elems, true),
-          average_case(elems),
-          norm_case(elems)};
+          update_case(spectral_weights(model.d_store), false),
+          update_case(spectral_weights(model.d_store), true),
+          average_case(elems)};
 }
 
 }  // namespace bigbigan

@@ -3,27 +3,12 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
+#include "kernels/common/dot.h"
 #include "kernels/common/widened.h"
 #include "kernels/norm/spectral_norm_layout.h"
 
 namespace bigbigan {
 namespace {
-
-// Inner product with eight partial sums in f64, so that the loop vectorises without reordering
-// freedom.
-template <class T>
-double dot(const T* a, const T* b, int64_t n) {
-  constexpr int64_t kLanes = 8;
-  double sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t k = 0; k < kLanes; ++k) sums[k] += double(a[i + k]) * double(b[i + k]);
-  }
-  for (; i < n; ++i) sums[0] += double(a[i]) * double(b[i]);
-  double total = 0;
-  for (const double s : sums) total += s;
-  return total;
-}
 
 // x /= max(|x|, eps); returns |x|.
 template <class T>
@@ -55,36 +40,10 @@ void normalize_weight(const SpectralNormArgs& a, bool iterate, double eps) {
   for (int64_t i = 0; i < rows * columns; ++i) y[i] = w[i] * factor;
 }
 
-template <class T>
-void backward_weight(const SpectralNormBackwardArgs& a) {
-  const int64_t rows = a.u.elems(), columns = a.v.elems();
-  const T *g = a.d_y.as<T>(), *u = a.u.as<T>(), *v = a.v.as<T>();
-  T* out = a.d_w.as<T>();
-  const double inner = dot(g, a.y.as<T>(), rows * columns);
-  const T factor = static_cast<T>(1 / double(*a.sigma.as<T>()));
-  for (int64_t k = 0; k < rows; ++k) {
-    const T along = static_cast<T>(inner * double(u[k]));
-    for (int64_t r = 0; r < columns; ++r) {
-      const int64_t i = k * columns + r;
-      const T gradient = (g[i] - along * v[r]) * factor;
-      out[i] = a.accumulate ? out[i] + gradient : gradient;
-    }
-  }
-}
-
 // w is read for each of the two products of an iteration.
 LaunchWork forward_work(std::span<const SpectralNormArgs> weights) {
   LaunchWork work;
   for (const SpectralNormArgs& a : weights) work.bytes += moved({a.w, a.w, a.y}).bytes;
-  return work;
-}
-
-// d_y is read for <d_y, y>, and again for d_w.
-LaunchWork backward_work(std::span<const SpectralNormBackwardArgs> weights) {
-  LaunchWork work;
-  for (const SpectralNormBackwardArgs& a : weights) {
-    work.bytes += moved({a.d_y, a.y, a.d_y, a.d_w, a.accumulate ? a.d_w : View()}).bytes;
-  }
   return work;
 }
 
@@ -98,16 +57,8 @@ int64_t spectral_norm_scratch_elems(std::span<const SpectralNormArgs> weights) {
   return elems;
 }
 
-int64_t spectral_norm_backward_scratch_elems(std::span<const SpectralNormBackwardArgs> weights) {
-  int64_t elems = 0;
-  for (const SpectralNormBackwardArgs& a : weights) {
-    elems += SpectralNormLayout::parts(a.y.elems(), kSpectralDot);
-  }
-  return elems;
-}
-
-void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> weights,
-                           bool iterate, double eps, View /*scratch*/) {
+void spectral_norm(const CpuExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
+                   double eps, View /*scratch*/) {
   const Observed observed(ex, forward_work(weights));
   if (ex.plan_only) return;
   for (const SpectralNormArgs& a : weights) {
@@ -122,19 +73,6 @@ void spectral_norm_forward(const CpuExec& ex, std::span<const SpectralNormArgs> 
     a.y = y;
     dispatch_real("spectral_norm", a.w.dtype,
                   [&]<class T>(TypeTag<T>) { normalize_weight<T>(a, iterate, eps); });
-  });
-}
-
-void spectral_norm_backward(const CpuExec& ex, std::span<const SpectralNormBackwardArgs> weights,
-                            View /*scratch*/) {
-  const Observed observed(ex, backward_work(weights));
-  if (ex.plan_only) return;
-  ex.for_chunks(static_cast<int64_t>(weights.size()), [&](int64_t i) {
-    SpectralNormBackwardArgs a = weights[i];
-    const Widened y(a.y);
-    a.y = y;
-    dispatch_real("spectral_norm", a.d_y.dtype,
-                  [&]<class T>(TypeTag<T>) { backward_weight<T>(a); });
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/common/pack.cuh"
 #include "kernels/common/reduce.cuh"
+#include "kernels/common/table.cuh"
 #include "kernels/norm/spectral_norm_layout.h"
 
 namespace bigbigan {
@@ -16,13 +17,10 @@ constexpr int kPack = kPackElems<float>;  // half a pack where y is bf16
 constexpr int kTile = static_cast<int>(kSpectralTile);
 constexpr int kRowsPerWarp = kTile / kWarps;  // of v W^T: v is read once for so many rows
 // Of an element-wise block, 16 packs per thread: beside them the sums that it begins with, a number
-// for each kSpectralDot elements or kSpectralTile columns, are a few percent.
+// for each kSpectralTile columns, are a few percent.
 constexpr int kMapElems = 64 * kThreads;
-constexpr int kMaxWeights = 128;  // of one table: 10 KiB of the 32 KiB for arguments
 
-// Note [Tables]: a kernel does the work of all weights of a network. Its argument is a table of
-// them, by value, so that nothing is copied to the device and a captured graph keeps it. A weight
-// has the blocks first[pass] to that of the next weight.
+// Of all weights of a network: Note [Tables].
 enum Pass { kColumnSums, kColumns, kRows, kScale, kPasses };
 
 struct Weight {
@@ -37,34 +35,7 @@ struct Weight {
   int first[kPasses];
 };
 
-struct Dot {  // of the backward pass
-  const float *d_y, *u, *v, *sigma;
-  const void* y;  // f32 or bf16
-  float* d_w;
-  double* partial;
-  int elems, columns;
-  bool packed, accumulate;
-  bool y_packed, narrow;  // as in Weight, with d_y for w
-  int first[2];
-};
-
-template <class Entry>
-struct Table {
-  Entry entries[kMaxWeights];
-  int count;
-};
-
-// The entry that the block belongs to; `block` becomes its number within the entry.
-template <class Entry>
-__device__ inline const Entry& entry_of_block(const Table<Entry>& table, int pass, int& block) {
-  int low = 0, high = table.count;  // the last one whose first block is not beyond this one
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (table.entries[middle].first[pass] <= block ? low : high) = middle;
-  }
-  block -= table.entries[low].first[pass];
-  return table.entries[low];
-}
+using Weights = Table<Weight, 128>;  // 10 KiB of the 32 KiB for arguments
 
 template <class Body>
 __device__ inline void with_packs(bool packed, const Body& body) {
@@ -75,21 +46,17 @@ __device__ inline void with_packs(bool packed, const Body& body) {
   }
 }
 
-struct AddDoubles {
-  __device__ double operator()(double a, double b) const { return a + b; }
-};
-
 // The sum of `count` numbers, for all threads.
 __device__ inline double block_total(const double* values, int count) {
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) sum += values[i];
-  return block_reduce(sum, 0.0, AddDoubles{});
+  return block_reduce(sum, 0.0, AddF64{});
 }
 
 __device__ inline int parts(int n, int per_part) { return (n + per_part - 1) / per_part; }
 
 // u W over kSpectralRows rows and a warp of packs of columns.
-__global__ void column_sums_kernel(const Table<Weight> table) {
+__global__ void column_sums_kernel(const Weights table) {
   GPU_SHARED(float, of_warp, [kWarps][kWarp * kPack]);
   int block = static_cast<int>(blockIdx.x);
   const Weight& a = entry_of_block(table, kColumnSums, block);
@@ -122,7 +89,7 @@ __global__ void column_sums_kernel(const Table<Weight> table) {
 }
 
 // v = u W, not normalised, and the sum of its squares over a tile of columns.
-__global__ void columns_kernel(const Table<Weight> table) {
+__global__ void columns_kernel(const Weights table) {
   GPU_SHARED(double, of_warp, [kWarps][kWarp]);
   int tile = static_cast<int>(blockIdx.x);
   const Weight& a = entry_of_block(table, kColumns, tile);
@@ -140,7 +107,7 @@ __global__ void columns_kernel(const Table<Weight> table) {
   if (warp != 0) return;
   double total = 0;
   for (const auto& sums : of_warp) total += sums[lane];
-  const double squares = warp_reduce(total * total, AddDoubles{});
+  const double squares = warp_reduce(total * total, AddF64{});
   if (lane == 0) a.column_squares[tile] = squares;
   if (column < a.columns) a.v[column] = static_cast<float>(total);
 }
@@ -149,7 +116,7 @@ __global__ void columns_kernel(const Table<Weight> table) {
 __device__ inline double inverse_norm(double norm, double eps) { return 1 / fmax(norm, eps); }
 
 // Products of v, normalised on the fly, with a tile of rows of W, and the sum of their squares.
-__global__ void rows_kernel(const Table<Weight> table, double eps) {
+__global__ void rows_kernel(const Weights table, double eps) {
   GPU_SHARED(double, products, [kTile]);
   int tile = static_cast<int>(blockIdx.x);
   const Weight& a = entry_of_block(table, kRows, tile);
@@ -174,13 +141,13 @@ __global__ void rows_kernel(const Table<Weight> table, double eps) {
 #pragma unroll
   for (int r = 0; r < kRowsPerWarp; ++r) {
     const double product =
-        warp_reduce(static_cast<double>(sum[r]), AddDoubles{}) * inverse_norm(norm, eps);
+        warp_reduce(static_cast<double>(sum[r]), AddF64{}) * inverse_norm(norm, eps);
     if (lane == 0) products[warp * kRowsPerWarp + r] = product;  // 0 beyond the last row
     if (lane == 0 && first + r < a.rows) a.products[first + r] = product;
   }
   __syncthreads();
   if (warp != 0) return;
-  const double squares = warp_reduce(products[lane] * products[lane], AddDoubles{});
+  const double squares = warp_reduce(products[lane] * products[lane], AddF64{});
   if (lane == 0) a.row_squares[tile] = squares;
 }
 
@@ -200,7 +167,7 @@ __device__ inline void scale_weight(const Weight& a, int block, int elems, float
 }
 
 // y = w / sigma, and what is left: sigma, v and u normalised.
-__global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps) {
+__global__ void scale_kernel(const Weights table, bool iterate, double eps) {
   int block = static_cast<int>(blockIdx.x);
   const Weight& a = entry_of_block(table, kScale, block);
   const int elems = a.rows * a.columns, blocks = max(1, parts(elems, kMapElems));
@@ -227,61 +194,10 @@ __global__ void scale_kernel(const Table<Weight> table, bool iterate, double eps
   if (block == 0 && thread == 0) *a.sigma = static_cast<float>(sigma);
 }
 
-// The thread's part of <d_y, y> over the elements begin ... end-1.
-template <class T>
-__device__ inline float dot_of_thread(const Dot& a, int begin, int end) {
-  const T* y = static_cast<const T*>(a.y);
-  float sum = 0;
-  with_packs(a.y_packed, [&](auto width) {
-    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
-      float g[width], of_y[width];
-      load(a.d_y + i, g);
-      load(y + i, of_y);
-#pragma unroll
-      for (int k = 0; k < width; ++k) sum += g[k] * of_y[k];
-    }
-  });
-  return sum;
-}
-
-// <d_y, y> over kSpectralDot elements.
-__global__ void dot_kernel(const Table<Dot> table) {
-  int block = static_cast<int>(blockIdx.x);
-  const Dot& a = entry_of_block(table, 0, block);
-  const int begin = block * static_cast<int>(kSpectralDot);
-  const int end = min(a.elems, begin + static_cast<int>(kSpectralDot));
-  const float sum =
-      a.narrow ? dot_of_thread<bf16>(a, begin, end) : dot_of_thread<float>(a, begin, end);
-  const double total = block_reduce(static_cast<double>(sum), 0.0, AddDoubles{});
-  if (threadIdx.x == 0) a.partial[block] = total;
-}
-
-// d_w (+)= (d_y - <d_y, y> u^T v) / sigma
-__global__ void gradient_kernel(const Table<Dot> table) {
-  int block = static_cast<int>(blockIdx.x);
-  const Dot& a = entry_of_block(table, 1, block);
-  const double inner = block_total(a.partial, parts(a.elems, kSpectralDot));
-  const auto factor = static_cast<float>(1 / static_cast<double>(*a.sigma));
-  with_packs(a.packed, [&](auto width) {
-    const int begin = block * kMapElems, end = min(a.elems, begin + kMapElems);
-    for (int i = begin + static_cast<int>(threadIdx.x) * width; i < end; i += kThreads * width) {
-      const int row = i / a.columns;
-      const auto along = static_cast<float>(inner * static_cast<double>(a.u[row]));
-      float g[width], v[width], out[width] = {};
-      load(a.d_y + i, g);
-      load(a.v + (i - row * a.columns), v);
-      if (a.accumulate) load(a.d_w + i, out);
-#pragma unroll
-      for (int k = 0; k < width; ++k) out[k] += (g[k] - along * v[k]) * factor;
-      store(a.d_w + i, out);
-    }
-  });
-}
-
 // Rows times columns as the kernels count them.
 int checked_elems(int64_t elems) {
   // A block's range may end beyond the last element.
-  check(elems <= std::numeric_limits<int>::max() - kSpectralDot,
+  check(elems <= std::numeric_limits<int>::max() - kMapElems,
         "spectral_norm: a weight of {} elements", elems);
   return static_cast<int>(elems);
 }
@@ -321,37 +237,17 @@ Weight weight_of(const SpectralNormArgs& a, double* scratch, int64_t (&blocks)[k
   return weight;
 }
 
-Dot dot_of(const SpectralNormBackwardArgs& a, double* scratch, int64_t (&blocks)[2]) {
-  Dot dot{.d_y = a.d_y.as<float>(),
-          .u = a.u.as<float>(),
-          .v = a.v.as<float>(),
-          .sigma = a.sigma.as<float>(),
-          .y = a.y.data,
-          .d_w = a.d_w.as<float>(),
-          .partial = scratch,
-          .elems = checked_elems(a.y.elems()),
-          .columns = static_cast<int>(a.v.elems()),
-          .accumulate = a.accumulate,
-          .y_packed = a.v.elems() % kPack == 0 && all_aligned(a.d_y.data, a.y.data),
-          .narrow = is_narrow(a.y),
-          .first = {static_cast<int>(blocks[0]), static_cast<int>(blocks[1])}};
-  dot.packed = dot.columns % kPack == 0 && all_aligned(dot.d_y, dot.v, dot.d_w);
-  blocks[0] += blocks_for(dot.elems, kSpectralDot);
-  blocks[1] += blocks_for(dot.elems, kMapElems);
-  return dot;
-}
-
 }  // namespace
 
-void spectral_norm_forward(const CudaExec& ex, std::span<const SpectralNormArgs> weights,
-                           bool iterate, double eps, View scratch) {
+void spectral_norm(const CudaExec& ex, std::span<const SpectralNormArgs> weights, bool iterate,
+                   double eps, View scratch) {
   const Observed observed(ex);
   check(scratch.elems() >= spectral_norm_scratch_elems(weights),
         "spectral_norm: scratch of {} elements", scratch.elems());
   auto* next = scratch.as<double>();
   while (!weights.empty()) {
-    const auto some = weights.first(std::min<size_t>(weights.size(), kMaxWeights));
-    Table<Weight> table{};
+    const auto some = weights.first(std::min<size_t>(weights.size(), Weights::kMax));
+    Weights table{};
     int64_t blocks[kPasses] = {};
     for (const SpectralNormArgs& a : some) {
       check_shape("spectral_norm", "u", a.u.shape, {a.w.shape[0]});
@@ -365,26 +261,6 @@ void spectral_norm_forward(const CudaExec& ex, std::span<const SpectralNormArgs>
     launch(columns_kernel, blocks[kColumns], kThreads, 0, ex.stream, table);
     if (iterate) launch(rows_kernel, blocks[kRows], kThreads, 0, ex.stream, table, eps);
     launch(scale_kernel, blocks[kScale], kThreads, 0, ex.stream, table, iterate, eps);
-    weights = weights.subspan(some.size());
-  }
-}
-
-void spectral_norm_backward(const CudaExec& ex, std::span<const SpectralNormBackwardArgs> weights,
-                            View scratch) {
-  const Observed observed(ex);
-  check(scratch.elems() >= spectral_norm_backward_scratch_elems(weights),
-        "spectral_norm: scratch of {} elements", scratch.elems());
-  auto* next = scratch.as<double>();
-  while (!weights.empty()) {
-    const auto some = weights.first(std::min<size_t>(weights.size(), kMaxWeights));
-    Table<Dot> table{};
-    int64_t blocks[2] = {};
-    for (const SpectralNormBackwardArgs& a : some) {
-      table.entries[table.count++] = dot_of(a, next, blocks);
-      next += SpectralNormLayout::parts(a.y.elems(), kSpectralDot);
-    }
-    launch(dot_kernel, blocks[0], kThreads, 0, ex.stream, table);
-    launch(gradient_kernel, blocks[1], kThreads, 0, ex.stream, table);
     weights = weights.subspan(some.size());
   }
 }

@@ -10,8 +10,6 @@ namespace bigbigan {
 inline constexpr int64_t kSpectralRows = 128;
 // Columns or rows whose results, and the sum of their squares, one block completes.
 inline constexpr int64_t kSpectralTile = 32;
-// Elements of <d_y, y> that a block adds up: 64 per thread.
-inline constexpr int64_t kSpectralDot = 16384;
 
 // f64 elements of scratch, in this order: u W per block of rows, sums of squares of u W per tile of
 // columns, v W^T, sums of its squares per tile of rows.

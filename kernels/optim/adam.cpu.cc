@@ -20,6 +20,31 @@ struct Average {
   }
 };
 
+// The gradients of the elements begin ... end-1 of `segment`: `grad` from there on, or in `formed`
+// those of a normalised weight.
+template <class T>
+const T* gradients_of(const UpdateArgs& a, const WeightSegment& segment, int64_t begin, int64_t end,
+                      T* formed) {
+  const T* grad = a.grad.as<T>();
+  if (segment.weight == a.normalized.size()) return grad + begin;
+  const NormalizedWeight& weight = a.normalized.list[segment.weight];
+  const auto sigma = double(a.normalized.sigmas.as<T>()[segment.weight]);
+  const double inner = a.sums.as<double>()[segment.weight * kGradientSums + kAlongWeight] / sigma;
+  const T factor = T(1 / sigma);
+  const int64_t columns = weight.v.elems();
+  const T *u = weight.u.as<T>(), *v = weight.v.as<T>();
+  for (int64_t i = begin; i < end;) {
+    const int64_t row = (i - weight.begin) / columns, column = (i - weight.begin) % columns;
+    const int64_t count = std::min(end - i, columns - column);
+    const T along = inner * u[row];
+    for (int64_t k = 0; k < count; ++k) {
+      formed[i - begin + k] = (grad[i + k] - along * v[column + k]) * factor;
+    }
+    i += count;
+  }
+  return formed;
+}
+
 }  // namespace
 
 void optimizer_update(const CpuExec& ex, const UpdateArgs& a) {
@@ -38,17 +63,22 @@ void optimizer_update(const CpuExec& ex, const UpdateArgs& a) {
     T *w = a.value.as<T>(), *m = a.m.as<T>(), *v = a.v.as<T>();
     T* average = a.average ? a.average.as<T>() : nullptr;
     bf16* packed = a.packed ? a.packed.as<bf16>() : nullptr;
-    const T* g = a.grad.as<T>();
-    ex.for_range(a.value.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        m[i] = beta1 * m[i] + keep1 * g[i];
-        v[i] = beta2 * v[i] + keep2 * (g[i] * g[i]);
-        w[i] -= rate * m[i] / (std::sqrt(v[i] * correction) + eps);
-      }
-      if (average != nullptr) rule.update(average, w, begin, end);
-      if (packed == nullptr) return;
-      for (int64_t i = begin; i < end; ++i) packed[i] = bf16(static_cast<float>(w[i]));
-    });
+    for (const WeightSegment& segment : segments_of(a.value.elems(), a.normalized)) {
+      ex.for_range(segment.end - segment.begin, kSegmentChunk, [&](int64_t first, int64_t last) {
+        const int64_t begin = segment.begin + first, end = segment.begin + last;
+        T formed[kSegmentChunk];
+        const T* g = gradients_of(a, segment, begin, end, formed);
+        for (int64_t i = begin; i < end; ++i) {
+          const T gradient = g[i - begin];
+          m[i] = beta1 * m[i] + keep1 * gradient;
+          v[i] = beta2 * v[i] + keep2 * (gradient * gradient);
+          w[i] -= rate * m[i] / (std::sqrt(v[i] * correction) + eps);
+        }
+        if (average != nullptr) rule.update(average, w, begin, end);
+        if (packed == nullptr) return;
+        for (int64_t i = begin; i < end; ++i) packed[i] = bf16(static_cast<float>(w[i]));
+      });
+    }
   });
 }
 
@@ -69,34 +99,6 @@ void ema_update(const CpuExec& ex, View average, ConstView value, double decay, 
     const T* in = value.as<T>();
     ex.for_range(value.elems(), kElementGrain,
                  [&](int64_t begin, int64_t end) { rule.update(out, in, begin, end); });
-  });
-}
-
-int64_t sum_of_squares_scratch_elems(int64_t elems) {
-  return (elems + kElementGrain - 1) / kElementGrain;
-}
-
-void sum_of_squares(const CpuExec& ex, ConstView x, View sum, View skip, View scratch) {
-  const Observed observed(ex, moved({x, sum}));
-  if (ex.plan_only) return;
-  check(scratch.elems() >= sum_of_squares_scratch_elems(x.elems()), "sum_of_squares: scratch of {}",
-        scratch.elems());
-  auto* partial = scratch.as<double>();
-  dispatch_real("sum_of_squares", x.dtype, [&]<class T>(TypeTag<T>) {
-    const T* in = x.as<T>();
-    ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      constexpr int64_t kLanes = 8;  // independent sums, so that the loop vectorises
-      double sums[kLanes] = {};
-      for (int64_t i = begin; i < end; ++i)
-        sums[(i - begin) % kLanes] += double(in[i]) * double(in[i]);
-      double total = 0;
-      for (const double s : sums) total += s;
-      partial[begin / kElementGrain] = total;
-    });
-    double total = 0;
-    for (int64_t i = 0; i < sum_of_squares_scratch_elems(x.elems()); ++i) total += partial[i];
-    *sum.as<T>() = T(total);
-    if (!std::isfinite(total)) *skip.as<int32_t>() = 1;
   });
 }
 

@@ -1,9 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/common/pack.cuh"
-#include "kernels/common/reduce.cuh"
 #include "kernels/optim/adam_shapes.h"
+#include "kernels/optim/segment_table.cuh"
 
 namespace bigbigan {
 namespace {
@@ -11,11 +10,6 @@ namespace {
 constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at any register count
 // Of optimizer_update: blocks that are resident together, since each starts with a costly power.
 constexpr int kBlocksPerSm = 4;
-// Blocks of the first pass of a sum: one wave on a large device, and no more than one block of the
-// second pass adds up at once.
-constexpr int64_t kMaxPartials = 1024;
-constexpr int kLastThreads = 1024;         // one block: as many loads in flight as it can have
-constexpr int kElems = kPackElems<float>;  // half a pack of bf16
 
 struct Adam {
   double lr, beta1, beta2;
@@ -37,10 +31,18 @@ struct Update {
   bf16* packed;    // or null
 };
 
+// dL/dw of A, in place. Note [Gradients of normalised weights]
+template <int N>
+__device__ inline void normalise_gradient(const Segment& s, float inner, float factor, int64_t i,
+                                          float (&a)[N]) {
+  for_each_uv<N>(s, i, [&](int k, float u, float v) { a[k] = (a[k] - inner * u * v) * factor; });
+}
+
 // m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  w -= rate m / (sqrt(v correction) + eps);
 // average = keep average + take w;  packed = w
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    optimizer_kernel(const Update to, int64_t n, Adam adam, Average rule,
+    optimizer_kernel(const SegmentTable table, int chunks, const Update to, Adam adam, Average rule,
+                     const double* __restrict__ sums, const float* __restrict__ sigmas,
                      const int64_t* __restrict__ t, const int32_t* __restrict__ skip) {
   GPU_SHARED(float, factors, [2]);  // rate, correction
   if (*skip != 0) return;           // all blocks, whole
@@ -55,26 +57,36 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   const float beta1 = static_cast<float>(adam.beta1), keep1 = static_cast<float>(1 - adam.beta1);
   const float beta2 = static_cast<float>(adam.beta2), keep2 = static_cast<float>(1 - adam.beta2);
   const bool aligned = all_aligned(to.g, to.w, to.m, to.v, to.average, to.packed);
-  for_each_pack<kElems>(n, aligned, [&](auto width, int64_t i) {
-    float gradient[width], value[width], first[width], second[width], average[width] = {};
-    load(to.g + i, gradient);
-    load(to.w + i, value);
-    load(to.m + i, first);
-    load(to.v + i, second);
-    if (to.average != nullptr) load(to.average + i, average);
-    for (int k = 0; k < width; ++k) {
-      first[k] = beta1 * first[k] + keep1 * gradient[k];
-      second[k] = beta2 * second[k] + keep2 * (gradient[k] * gradient[k]);
-      value[k] -= rate * first[k] / (sqrtf(second[k] * correction) + adam.eps);
-    }
-    store(to.m + i, first);
-    store(to.v + i, second);
-    store(to.w + i, value);
-    if (to.packed != nullptr) store(to.packed + i, value);
-    if (to.average == nullptr) return;
-    for (int k = 0; k < width; ++k) average[k] = rule(average[k], value[k]);
-    store(to.average + i, average);
-  });
+  for (int i = static_cast<int>(blockIdx.x); i < chunks; i += static_cast<int>(gridDim.x)) {
+    int chunk = i;
+    const Segment& s = entry_of_block(table, 0, chunk);
+    const bool normalised = s.u != nullptr;
+    const double sigma = normalised ? static_cast<double>(sigmas[s.row]) : 1;
+    const auto inner =
+        static_cast<float>(normalised ? sums[s.row * kGradientSums + kAlongWeight] / sigma : 0);
+    const auto factor = static_cast<float>(1 / sigma);
+    for_each_pack(s, chunk, aligned, [&](auto width, int64_t i) {
+      float gradient[width], value[width], first[width], second[width], average[width] = {};
+      load(to.g + i, gradient);
+      load(to.w + i, value);
+      load(to.m + i, first);
+      load(to.v + i, second);
+      if (to.average != nullptr) load(to.average + i, average);
+      if (normalised) normalise_gradient<width>(s, inner, factor, i, gradient);
+      for (int k = 0; k < width; ++k) {
+        first[k] = beta1 * first[k] + keep1 * gradient[k];
+        second[k] = beta2 * second[k] + keep2 * (gradient[k] * gradient[k]);
+        value[k] -= rate * first[k] / (sqrtf(second[k] * correction) + adam.eps);
+      }
+      store(to.m + i, first);
+      store(to.v + i, second);
+      store(to.w + i, value);
+      if (to.packed != nullptr) store(to.packed + i, value);
+      if (to.average == nullptr) return;
+      for (int k = 0; k < width; ++k) average[k] = rule(average[k], value[k]);
+      store(to.average + i, average);
+    });
+  }
 }
 
 __global__ void increment_kernel(int64_t* t) { ++*t; }
@@ -82,34 +94,13 @@ __global__ void increment_kernel(int64_t* t) { ++*t; }
 __global__ void ema_kernel(const float* __restrict__ value, int64_t n, Average rule,
                            const int32_t* __restrict__ skip, float* average) {
   if (*skip != 0) return;
-  for_each_pack<kElems>(n, all_aligned(value, average), [&](auto width, int64_t i) {
+  for_each_pack<kSegmentPack>(n, all_aligned(value, average), [&](auto width, int64_t i) {
     float in[width], out[width];
     load(value + i, in);
     load(average + i, out);
     for (int k = 0; k < width; ++k) out[k] = rule(out[k], in[k]);
     store(average + i, out);
   });
-}
-
-// partial (block) = the block's part of the sum of squares. In f64 from the start: a square that
-// f32 cannot hold is not a reason to skip a step.
-__global__ void squares_kernel(const float* __restrict__ x, int64_t n, double* partial) {
-  double sum = 0;
-  for_each_pack<kElems>(n, all_aligned(x), [&](auto width, int64_t i) {
-    float v[width];
-    load(x + i, v);
-    for (int k = 0; k < width; ++k) sum += static_cast<double>(v[k]) * static_cast<double>(v[k]);
-  });
-  const double total = block_sum(sum);
-  if (threadIdx.x == 0) partial[blockIdx.x] = total;
-}
-
-__global__ void squares_end_kernel(const double* __restrict__ partial, int64_t count, float* sum,
-                                   int32_t* skip) {
-  const double total = block_sum_of(partial, count);
-  if (threadIdx.x != 0) return;
-  *sum = static_cast<float>(total);
-  if (!(total < INFINITY)) *skip = 1;  // NaN too
 }
 
 Average average_of(double decay) {
@@ -121,8 +112,6 @@ Average average_of(double decay) {
 void optimizer_update(const CudaExec& ex, const UpdateArgs& a) {
   const Observed observed(ex);
   check_update(a);
-  const int64_t n = a.value.elems();
-  const int64_t blocks = std::min(pack_blocks<kElems>(n, kThreads), int64_t{ex.sms} * kBlocksPerSm);
   const Adam adam{a.lr, a.beta1, a.beta2, static_cast<float>(a.eps)};
   const Update to{.g = a.grad.as<float>(),
                   .w = a.value.as<float>(),
@@ -130,8 +119,15 @@ void optimizer_update(const CudaExec& ex, const UpdateArgs& a) {
                   .v = a.v.as<float>(),
                   .average = a.average ? a.average.as<float>() : nullptr,
                   .packed = a.packed ? a.packed.as<bf16>() : nullptr};
-  launch(optimizer_kernel, blocks, kThreads, 0, ex.stream, to, n, adam, average_of(a.decay),
-         a.t.as<int64_t>(), a.skip.as<int32_t>());
+  const bool normalised = a.normalized.size() > 0;
+  for_each_table(a.value.elems(), a.normalized,
+                 [&](const SegmentTable& table, int64_t chunks, int64_t) {
+                   const int64_t blocks = std::min(chunks, int64_t{ex.sms} * kBlocksPerSm);
+                   launch(optimizer_kernel, blocks, kThreads, 0, ex.stream, table, chunks, to, adam,
+                          average_of(a.decay), normalised ? a.sums.as<double>() : nullptr,
+                          normalised ? a.normalized.sigmas.as<float>() : nullptr, a.t.as<int64_t>(),
+                          a.skip.as<int32_t>());
+                 });
 }
 
 void increment(const CudaExec& ex, View t) {
@@ -143,19 +139,8 @@ void ema_update(const CudaExec& ex, View average, ConstView value, double decay,
   const Observed observed(ex);
   check_ema(average, value);
   const int64_t n = value.elems();
-  launch(ema_kernel, pack_blocks<kElems>(n, kThreads), kThreads, 0, ex.stream, value.as<float>(), n,
-         average_of(decay), skip.as<int32_t>(), average.as<float>());
-}
-
-void sum_of_squares(const CudaExec& ex, ConstView x, View sum, View skip, View scratch) {
-  const Observed observed(ex);
-  const int64_t n = x.elems(), needed = sum_of_squares_scratch_elems(n);
-  check(scratch.elems() >= needed, "sum_of_squares: scratch of {}", scratch.elems());
-  auto* partial = scratch.as<double>();
-  const int64_t blocks = std::min(kMaxPartials, needed);
-  launch(squares_kernel, blocks, kThreads, 0, ex.stream, x.as<float>(), n, partial);
-  launch(squares_end_kernel, 1, kLastThreads, 0, ex.stream, partial, blocks, sum.as<float>(),
-         skip.as<int32_t>());
+  launch(ema_kernel, pack_blocks<kSegmentPack>(n, kThreads), kThreads, 0, ex.stream,
+         value.as<float>(), n, average_of(decay), skip.as<int32_t>(), average.as<float>());
 }
 
 }  // namespace bigbigan

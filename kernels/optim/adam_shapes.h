@@ -13,6 +13,8 @@ inline void check_update(const UpdateArgs& a) {
   check((!a.average || a.average.elems() == n) && (!a.packed || a.packed.elems() == n),
         "optimizer_update: {} values, {} averages, {} packed", n, a.average.elems(),
         a.packed.elems());
+  if (a.normalized.size() == 0) return;
+  check_shape("optimizer_update", "sums", a.sums.shape, gradient_sums_shape(a.normalized));
 }
 
 inline void check_ema(ConstView average, ConstView value) {

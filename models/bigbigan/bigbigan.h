@@ -35,9 +35,9 @@ class BigBiGAN {
   // neither, so they run without a tape, and only what is read is computed: no weight gradient of
   // D, F's input gradient for generated images only, H's for encoded latents only.
   //
-  // Both write the gradients of their stores and return the loss terms (engine/ops/loss.h). `ctx`
-  // is the context without a tape; spectral norm iterates once per network, batch norm uses batch
-  // statistics.
+  // Both write the gradients of their stores (of normalised weights those of w / sigma: ParamStore)
+  // and return the loss terms (engine/ops/loss.h). `ctx` is the context without a tape; spectral
+  // norm iterates once per network, batch norm uses batch statistics.
   Tensor discriminator_gradients(const Context& ctx, const StepInputs& inputs);
   Tensor encoder_generator_gradients(const Context& ctx, const StepInputs& inputs);
 

@@ -3,7 +3,8 @@
 //
 // Note [One iteration per sub-step]: a network calls prepare() once per sub-step and passes the
 // result to every forward pass of that sub-step, so that real and generated images see the same
-// weights, u moves once, and the gradient through sigma is formed once.
+// weights, u moves once, and the gradient through sigma is formed once, by the optimiser: Note
+// [Gradients of normalised weights].
 #pragma once
 
 #include "engine/params/param_store.h"
@@ -24,6 +25,7 @@ struct Weight {
   }
 };
 
+// All of one store.
 class SpectralSet {
  public:
   explicit SpectralSet(double eps) : eps_(eps) {}

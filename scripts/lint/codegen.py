@@ -36,19 +36,17 @@ LOOPS = {
     "backward_key_kernel": (25, 6),
     "backward_query_bf16_kernel": (34, 5),
     "backward_query_kernel": (20, 3),
+    "chunk_kernel": (3, 0),
     "column_sums_kernel": (5, 0),
     "denormalize_kernel": (1, 0),
-    "dot_kernel": (2, 0),
     "ema_kernel": (2, 1),
     "forward_bf16_kernel": (19, 5),
     "forward_kernel": (9, 3),
-    "gradient_kernel": (9, 3),
     "map_backward_kernel": (3, 1),
     "map_kernel": (2, 1),
-    "optimizer_kernel": (5, 4),
+    "optimizer_kernel": (6, 4),
     "rows_kernel": (15, 0),
     "scale_kernel": (5, 5),
-    "squares_kernel": (1, 0),
 }
 
 # bf16 beside f32, whose packs are half as many elements: accesses of 8 bytes.

@@ -203,7 +203,7 @@ def _(s, k):
 
 # --- weights ------------------------------------------------------------------------------------------------------------
 
-@peer("spectral_norm_forward")
+@peer("spectral_norm")
 def _(s, k):
     text = (ROOT / "train/presets/base.toml").read_text() if k["elems"] > 1e6 else SMALL
     model = BigBiGAN(load_config(text))
@@ -238,10 +238,11 @@ def _(s, k):
     return lambda: torch._foreach_lerp_([average], [value], 0.001)
 
 
-@peer("sum_of_squares")
+@peer("gradient_sums")
 def _(s, k):
-    x = s.normal(k["elems"])
-    return lambda: torch._foreach_norm([x])
+    """The gradient's norm, and its product with the weights: of one tensor, PyTorch's best case."""
+    grad, weight = s.normal(k["elems"]), s.normal(k["elems"])
+    return lambda: (torch._foreach_norm([grad]), torch.dot(grad, weight))
 
 
 # --- products, attention, classes ---------------------------------------------------------------------------------------

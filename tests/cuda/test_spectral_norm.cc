@@ -43,9 +43,8 @@ struct Weights {
     };
     const auto at_cpu = [](const Twin& t) { return t.cpu.view(); };
     const Twin scratch = twins.fresh({spectral_norm_scratch_elems(args(at_cpu))}, DType::kF64);
-    twins.run([&](const auto& ex, auto at) {
-      spectral_norm_forward(ex, args(at), iterate, 1e-4, at(scratch));
-    });
+    twins.run(
+        [&](const auto& ex, auto at) { spectral_norm(ex, args(at), iterate, 1e-4, at(scratch)); });
   }
 
   // Sums over the rows, then over the columns.
@@ -85,47 +84,5 @@ TEST_CASE("spectral norm of no weight and of very many") {
     const Weights weights(twins, shapes, 1.0);
     weights.forward(twins, true);
     weights.require_close(twins, true);
-  }
-}
-
-TEST_CASE("spectral norm, backward") {
-  for (const bool accumulate : {false, true}) {
-    Twins twins;
-    std::vector<Shape> shapes = kShapes;
-    shapes.push_back({129, 200});  // several blocks of the inner product
-    for (int i = 0; i < 130; ++i) shapes.push_back({3, 5});
-    const Weights weights(twins, shapes, 1.0);
-    weights.forward(twins, true);
-    std::vector<Twin> d_y, d_w;
-    for (const Shape& shape : shapes) {
-      d_y.push_back(twins.normal(shape, DType::kF32));
-      d_w.push_back(accumulate ? twins.normal(shape, DType::kF32)
-                               : twins.fresh(shape, DType::kF32));
-    }
-    const auto args = [&](auto at) {
-      std::vector<SpectralNormBackwardArgs> list;
-      for (size_t i = 0; i < shapes.size(); ++i) {
-        list.push_back({.d_y = at(d_y[i]),
-                        .y = at(weights.y[i]),
-                        .u = at(weights.u[i]),
-                        .v = at(weights.v[i]),
-                        .sigma = at(weights.sigma[i]),
-                        .d_w = at(d_w[i]),
-                        .accumulate = accumulate});
-      }
-      return list;
-    };
-    const auto at_cpu = [](const Twin& t) { return t.cpu.view(); };
-    const Twin scratch =
-        twins.fresh({spectral_norm_backward_scratch_elems(args(at_cpu))}, DType::kF64);
-    twins.run([&](const auto& ex, auto at) { spectral_norm_backward(ex, args(at), at(scratch)); });
-    for (size_t i = 0; i < shapes.size(); ++i) {
-      INFO("weight " << i << ", " << to_string(shapes[i]));
-      // d_y and its part along u^T v cancel in a matrix of one element. The inner product is
-      // summed in parts of 64 per thread.
-      const double terms = twins.largest(d_y[i]) / twins.largest(weights.sigma[i]);
-      const double tolerance = weights.tolerance(i) + sum_tolerance(DType::kF32, 64);
-      twins.require_within(d_w[i], tolerance * (terms + twins.largest(d_w[i])));
-    }
   }
 }

@@ -8,8 +8,10 @@
 
 #include "engine/ops/elementwise.h"
 #include "engine/ops/spatial.h"
+#include "kernels/elementwise/unary.h"
 #include "tests/harness/builders.h"
 #include "tests/harness/values.h"
+#include "tests/harness/weight_gradients.h"
 
 namespace bigbigan {
 namespace {
@@ -42,6 +44,37 @@ std::vector<double> start_vector(int64_t rows) {
     u[i] = (1.0 + static_cast<double>(i % 3)) / std::sqrt(4.7 * static_cast<double>(rows));
   }
   return u;
+}
+
+SpectralWeight spectral_weight(const Context& ctx, const Tensor& w) {
+  const int64_t rows = w.shape()[0];
+  const auto fresh = [&](int64_t n) { return Tensor::zeros(ctx, {n}, w.dtype()); };
+  return {.w = w,
+          .u = filled(ctx, start_vector(rows)),
+          .v = fresh(rows == 0 ? 0 : w.elems() / rows),
+          .sigma = fresh(1),
+          .dtype = ctx.dtype};
+}
+
+// `normalized` as functions of the weights, with the gradients that the optimiser forms.
+Outputs with_gradients(const Context& ctx, Inputs inputs,
+                       const std::vector<SpectralWeight>& weights,
+                       const std::vector<Tensor>& normalized) {
+  if (ctx.tape == nullptr) return {normalized.begin(), normalized.end()};
+  const auto backward = [weights](Backward& b) {
+    for (int i = 0; i < static_cast<int>(weights.size()); ++i) {
+      if (!b.wants(i) || !b.has(i)) continue;
+      const auto& [w, u, v, sigma, dtype] = weights[i];
+      const Shape flat{w.elems()};
+      const Tensor a = Tensor::empty(b.ctx, flat, w.dtype());
+      b.ctx.run([&](const auto& ex) { scale(ex, b.d_output(i), 1.0, a, false); });
+      const NormalizedWeights one{.list = {{.begin = 0, .u = u, .v = v}}, .sigmas = sigma};
+      const Tensor gradient = weight_gradients(b.ctx, w.reshape(flat), a, one);
+      const GradTarget d = b.grad(i);
+      b.ctx.run([&](const auto& ex) { scale(ex, gradient, 1.0, d.view, d.accumulate); });
+    }
+  };
+  return ctx.tape->record("spectral_norm", inputs, normalized, backward, master_dtype(ctx.dtype));
 }
 
 }  // namespace
@@ -88,16 +121,10 @@ OpCase spectral_case(const std::vector<Shape>& weights, PowerIterations iteratio
            .inputs = {},
            .run =
                [ahead](const Context& ctx, Inputs v) {
-                 std::vector<Tensor> u;
-                 std::vector<Var> constants;
-                 for (const Var& w : v) {
-                   u.push_back(filled(ctx, start_vector(w.shape()[0])));
-                   constants.emplace_back(w.value);
-                 }
-                 for (int i = 0; i < ahead; ++i) {
-                   spectral_norm(ctx.with_tape(nullptr), constants, u, 1e-4);
-                 }
-                 return spectral_norm(ctx, v, u, 1e-4);
+                 std::vector<SpectralWeight> weights;
+                 for (const Var& w : v) weights.push_back(spectral_weight(ctx, w.value));
+                 for (int i = 0; i < ahead; ++i) spectral_norm(ctx, weights, 1e-4);
+                 return with_gradients(ctx, v, weights, spectral_norm(ctx, weights, 1e-4));
                },
            .gradient_scale = 1,
            .training = iterations != PowerIterations::kNone,

@@ -5,7 +5,9 @@
 
 #include "engine/optim/adam.h"
 #include "engine/util/thread_pool.h"
+#include "tests/harness/op_case.h"
 #include "tests/harness/values.h"
+#include "tests/harness/weight_gradients.h"
 
 using namespace bigbigan;
 
@@ -51,6 +53,88 @@ struct Optimiser {
     options.packed = packed;
     optimizer_update(ctx, options);
   }
+};
+
+// Weights under spectral norm among other parameters, in f64 and by the formulas of Note [Gradients
+// of normalised weights], one matrix at a time.
+struct Mixture {
+  static constexpr int64_t kTail = 77;
+  const std::vector<std::pair<int64_t, int64_t>> matrices = {{1, 5}, {33, 400}, {3, 1}, {2, 9000}};
+  std::vector<double> value, grad, expected;  // flat; `expected`: dL/dw
+  std::vector<std::vector<double>> u, v;
+  std::vector<double> sigmas;
+  std::vector<int64_t> begins;
+
+  Mixture() {
+    std::mt19937_64 random(3);
+    const auto numbers = [&](int64_t n) {
+      std::vector<double> list(n);
+      for (double& x : list) x = static_cast<float>(standard_normal(random));
+      return list;
+    };
+    const auto unit = [&](int64_t n) {
+      std::vector<double> list = numbers(n);
+      double squares = 0;
+      for (const double x : list) squares += x * x;
+      for (double& x : list) x /= std::sqrt(squares);
+      return list;
+    };
+    const auto append = [](std::vector<double>& to, const std::vector<double>& more) {
+      to.insert(to.end(), more.begin(), more.end());
+    };
+    for (const auto& [rows, columns] : matrices) {
+      const std::vector<double> other = numbers(rows == 3 ? 0 : 11);  // neighbours, once none
+      append(value, other);
+      append(grad, other);
+      append(expected, other);
+      begins.push_back(std::ssize(value));
+      const std::vector<double> w = numbers(rows * columns), a = numbers(rows * columns);
+      u.push_back(unit(rows));
+      v.push_back(unit(columns));
+      sigmas.push_back(0.5 + static_cast<double>(u.size()));
+      double product = 0;
+      for (size_t i = 0; i < w.size(); ++i) product += a[i] * w[i] / sigmas.back();
+      append(value, w);
+      append(grad, a);
+      for (size_t i = 0; i < w.size(); ++i) {
+        const double uv = u.back()[i / columns] * v.back()[i % columns];
+        expected.push_back((a[i] - product * uv) / sigmas.back());
+      }
+    }
+    const std::vector<double> tail = numbers(kTail);
+    for (auto* list : {&value, &grad, &expected}) append(*list, tail);
+  }
+
+  // As the elements from `begin` on meet them.
+  NormalizedWeights weights(const Context& ctx, std::vector<Tensor>& kept,
+                            int64_t begin = 0) const {
+    const auto tensor = [&](const std::vector<double>& values) {
+      return kept.emplace_back(tensor_of(ctx, {std::ssize(values)}, ctx.dtype, values)).view();
+    };
+    NormalizedWeights result{.sigmas = tensor(sigmas)};
+    for (size_t i = 0; i < u.size(); ++i) {
+      result.list.push_back({.begin = begins[i] - begin, .u = tensor(u[i]), .v = tensor(v[i])});
+    }
+    return result;
+  }
+};
+
+struct MixtureRun {
+  explicit MixtureRun(DType dtype)
+      : ctx{.exec = CpuExec{&pool}, .allocator = &allocator, .dtype = dtype},
+        value(tensor_of(ctx, {std::ssize(mixture.value)}, dtype, mixture.value)),
+        grad(tensor_of(ctx, {std::ssize(mixture.grad)}, dtype, mixture.grad)),
+        weights(mixture.weights(ctx, kept)),
+        sums(Tensor::empty(ctx, gradient_sums_shape(weights), DType::kF64)) {}
+
+  Mixture mixture;
+  ThreadPool pool{2};
+  HostAllocator allocator;
+  Context ctx;
+  std::vector<Tensor> kept;
+  Tensor value, grad;
+  NormalizedWeights weights;
+  Tensor sums;
 };
 
 }  // namespace
@@ -136,22 +220,100 @@ TEST_CASE("moving average: closed form") {
   CHECK(read(average) == target);
 }
 
-TEST_CASE("sum of squares: value, and the flag for what is not finite") {
+TEST_CASE("normalised weights: dL/dw is formed from dL/d(w / sigma)") {
   for (const DType dtype : {DType::kF64, DType::kF32}) {
-    Optimiser o(dtype);
-    const Tensor sum = Tensor::zeros(o.ctx, {1}, dtype);
+    MixtureRun run(dtype);
+    const std::vector<double> found =
+        read(weight_gradients(run.ctx, run.value, run.grad, run.weights));
+    double worst = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      worst = std::max(worst, std::abs(found[i] - run.mixture.expected[i]));
+    }
+    CHECK(worst <= (dtype == DType::kF64 ? 1e-13 : 4e-6));
+    CHECK(read(run.value) == run.mixture.value);  // at rate 0
+  }
+}
+
+TEST_CASE("normalised weights: in pieces, cut anywhere, they are the same") {
+  MixtureRun whole(DType::kF64);
+  gradient_sums(whole.ctx, whole.value, whole.grad, whole.weights, whole.sums);
+  const std::vector<double> sums = read(whole.sums);
+  const std::vector<double> expected =
+      read(weight_gradients(whole.ctx, whole.value, whole.grad, whole.weights));
+  const int64_t n = whole.grad.elems();
+  for (const std::vector<int64_t>& cuts :
+       {std::vector<int64_t>{0, 3, 14, 15, 5000, n}, std::vector<int64_t>{0, n - kElems / 10, n}}) {
+    for (size_t i = 1; i < cuts.size(); ++i) {
+      std::vector<Tensor> kept;
+      const NormalizedWeights weights = whole.mixture.weights(whole.ctx, kept, cuts[i - 1]);
+      gradient_sums(whole.ctx, whole.value.slice(cuts[i - 1], cuts[i]),
+                    whole.grad.slice(cuts[i - 1], cuts[i]), weights, whole.sums, i > 1);
+    }
+    const std::vector<double> found = read(whole.sums);
+    for (size_t i = 0; i < sums.size(); ++i) CHECK(found[i] == Approx(sums[i]).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("normalised weights: the norm of the gradient, and the flag for what is not finite") {
+  for (const DType dtype : {DType::kF64, DType::kF32}) {
+    MixtureRun run(dtype);
+    const Tensor norm = Tensor::zeros(run.ctx, {1}, dtype);
+    const Tensor skip = Tensor::zeros(run.ctx, {1}, DType::kI32);
+    const auto measure = [&] {
+      skip.clear();
+      gradient_sums(run.ctx, run.value, run.grad, run.weights, run.sums);
+      gradient_norm(run.ctx, run.weights, run.sums, norm, skip);
+      return *skip.as<int32_t>();
+    };
     double expected = 0;
-    for (const double g : read(o.grad)) expected += g * g;
-    sum_of_squares(o.ctx, o.grad, sum, o.skip);
-    CHECK(read(sum)[0] == Approx(expected).epsilon(dtype == DType::kF64 ? 1e-13 : 1e-7));
-    CHECK(*o.skip.as<int32_t>() == 0);
-    for (const double bad : {std::numeric_limits<double>::infinity(), std::nan("")}) {
-      std::vector<double> g = wave(1.3);
-      g[kElems - 1] = bad;
-      write(o.grad, g);
-      *o.skip.as<int32_t>() = 0;
-      sum_of_squares(o.ctx, o.grad, sum, o.skip);
-      CHECK(*o.skip.as<int32_t>() == 1);
+    for (const double g : run.mixture.expected) expected += g * g;
+    CHECK(measure() == 0);
+    CHECK(read(norm)[0] == Approx(expected).epsilon(dtype == DType::kF64 ? 1e-12 : 1e-6));
+    // In a normalised weight, and elsewhere.
+    for (const int64_t at : {run.mixture.begins[1] + 4321, run.grad.elems() - 1}) {
+      for (const double bad : {std::numeric_limits<double>::infinity(), std::nan("")}) {
+        std::vector<double> g = run.mixture.grad;
+        g[at] = bad;
+        write(run.grad, g);
+        CHECK(measure() == 1);
+      }
     }
   }
+}
+
+// A gradient along u^T v is what normalising takes away: what is left of it is rounding, and never
+// a negative square.
+TEST_CASE("normalised weights: a gradient that changes the scale alone is none") {
+  MixtureRun run(DType::kF32);
+  std::vector<double> value = run.mixture.value, grad(value.size(), 0.0);
+  for (size_t m = 0; m < run.mixture.u.size(); ++m) {
+    const auto [rows, columns] = run.mixture.matrices[m];
+    for (int64_t i = 0; i < rows * columns; ++i) {
+      const double uv = run.mixture.u[m][i / columns] * run.mixture.v[m][i % columns];
+      value[run.mixture.begins[m] + i] = run.mixture.sigmas[m] * uv;
+      grad[run.mixture.begins[m] + i] = 3 * uv;
+    }
+  }
+  write(run.value, value);
+  write(run.grad, grad);
+  const Tensor norm = Tensor::zeros(run.ctx, {1}, DType::kF32);
+  const Tensor skip = Tensor::zeros(run.ctx, {1}, DType::kI32);
+  gradient_sums(run.ctx, run.value, run.grad, run.weights, run.sums);
+  gradient_norm(run.ctx, run.weights, run.sums, norm, skip);
+  CHECK(read(norm)[0] >= 0);
+  CHECK(read(norm)[0] <= 1e-5);
+  CHECK(*skip.as<int32_t>() == 0);
+  for (const double g : read(weight_gradients(run.ctx, run.value, run.grad, run.weights))) {
+    CHECK(std::abs(g) <= 1e-6);
+  }
+}
+
+TEST_CASE("normalised weights: those that overlap, and sigmas that are missing, are refused") {
+  MixtureRun run(DType::kF32);
+  NormalizedWeights weights = run.weights;
+  weights.list[1].begin = 3;
+  CHECK_THROWS_AS(segments_of(run.grad.elems(), weights), Error);
+  weights = run.weights;
+  weights.sigmas = ConstView();
+  CHECK_THROWS_AS(segments_of(run.grad.elems(), weights), Error);
 }

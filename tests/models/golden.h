@@ -12,6 +12,7 @@
 #include "engine/io/safetensors.h"
 #include "kernels/common/dispatch.h"
 #include "models/bigbigan/weights.h"
+#include "tests/harness/weight_gradients.h"
 #include "train/config.h"
 
 namespace bigbigan {
@@ -132,8 +133,10 @@ struct GoldenModel {
   std::map<std::string, Values> gradients() {
     std::map<std::string, Values> result;
     for (ParamStore* store : model.stores()) {
+      const Tensor all =
+          weight_gradients(ctx, store->value, store->grad, store->normalized_weights(0));
       for (const auto& entry : store->entries()) {
-        const Tensor gradient = store->of(store->grad, entry);
+        const Tensor gradient = store->of(all, entry);
         Values values = values_of(gradient);
         if (entry.layout == ParamLayout::kConvolution) {
           krsc_to_oihw(entry.shape, values_of(gradient).data(), values.data(), sizeof(double));

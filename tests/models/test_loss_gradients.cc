@@ -1,6 +1,7 @@
 // The gradients of both losses with respect to every parameter, against central differences in f64.
 #include <catch2/catch.hpp>
 
+#include "tests/harness/weight_gradients.h"
 #include "tests/models/small_model.h"
 
 using namespace bigbigan;
@@ -27,7 +28,7 @@ class Slopes {
     for (const ParamStore* s : m.model.stores()) directions_.push_back(read(s->directions));
     start_ = read(store.value);
     value();
-    gradient_ = read(store.grad);
+    gradient_ = read(weight_gradients(m.ctx, store.value, store.grad, store.normalized_weights(0)));
   }
 
   // Along `direction`: the difference quotient with this step, less the gradient's answer; relative

@@ -82,7 +82,7 @@ TEST_CASE("spectral norm: sigma is the largest singular value after 30 iteration
          std::vector<Shape>{{1, 7}, {9, 1}, {31, 33}, {64, 3, 3, 16}, {8, 1, 1, 40}}) {
       const int64_t rows = shape[0];
       const std::vector<double> values = noise(rows, shape.elems(), 0.3);
-      const Var w = tensor_of(ctx, shape, dtype, values);
+      const Tensor w = tensor_of(ctx, shape, dtype, values);
       std::vector<double> start = noise(17, rows, 1);
       const double length = norm(start);
       for (double& v : start) v /= length;
@@ -92,7 +92,8 @@ TEST_CASE("spectral norm: sigma is the largest singular value after 30 iteration
            {true, false}) {  // sigma = v W^T u^T, and then |u W| of the stored u
         ctx.power_iteration = iterate;
         for (int i = 0; i < (iterate ? 30 : 1); ++i) {
-          y = spectral_norm(ctx, std::vector<Var>{w}, std::vector<Tensor>{u}, 1e-12)[0].value;
+          y = spectral_norm(ctx, std::vector<SpectralWeight>{{.w = w, .u = u, .dtype = dtype}},
+                            1e-12)[0];
         }
         const double sigma = norm(values) / norm(read(y));
         const Eigen::JacobiSVD<Eigen::MatrixXd> svd(matrix_of(values, rows));

@@ -151,10 +151,11 @@ Limits limits_of(const std::string& name) {
       {"random_normal", {.width = 240}},
       // A few numbers in all.
       {"adversarial", {.used = 0, .repeats = 7, .width = 0}},
-      // d_y is read for its product with y and for d_w; v for each row.
-      {"spectral_norm_backward", {.of_floor = 1.4, .repeats = 1.3}},
+      // u and v for each row.
+      {"gradient_sums", {.repeats = 1.55}},
+      {"optimizer_update/elems", {.repeats = 1.3}},
       // w is read for u W, for W v and to be scaled.
-      {"spectral_norm_forward", {.of_floor = 2.2, .repeats = 1.15, .width = 200}},
+      {"spectral_norm", {.of_floor = 2.2, .repeats = 1.15, .width = 200}},
       // A tile of queries reads all keys and values of its sample; backward, one of keys all
       // queries. Tiles of bf16 are laid out for the tensor cores' loads, and not for the fewer
       // packs
