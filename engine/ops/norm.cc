@@ -15,17 +15,17 @@ Tensor workspace(const Context& ctx, int64_t doubles) {
   return Tensor::empty(ctx, {doubles}, DType::kF64, MemoryTag::kWorkspace);
 }
 
-// Moments over the batch of all ranks, merged in rank order.
-Tensor global_moments(const Context& ctx, ConstView x) {
-  const int64_t size = 1 + 2 * x.shape[-1];
-  const Tensor moments = doubles(ctx, {size});
+// Statistics of the batch of all ranks, whose moments are merged in a fixed order.
+void global_statistics(const Context& ctx, ConstView x, const BatchStatistics& out) {
   const Tensor scratch = workspace(ctx, batch_moments_scratch_elems(x.shape));
-  ctx.run([&](const auto& ex) { batch_moments(ex, x, moments, scratch); });
-  if (ctx.comm == nullptr || ctx.comm->size() == 1) return moments;
-  const Tensor gathered = doubles(ctx, {ctx.comm->size(), size});
-  ctx.comm->all_gather(moments, gathered);
-  ctx.run([&](const auto& ex) { merge_moments(ex, gathered, moments); });
-  return moments;
+  if (ctx.comm == nullptr || ctx.comm->size() == 1) {
+    ctx.run([&](const auto& ex) { batch_statistics(ex, x, out, scratch); });
+    return;
+  }
+  ctx.run([&](const auto& ex) { batch_moments(ex, x, out.moments, scratch); });
+  const Tensor gathered = doubles(ctx, {ctx.comm->size(), out.moments.shape[0]});
+  ctx.comm->all_gather(out.moments, gathered);
+  ctx.run([&](const auto& ex) { merged_statistics(ex, gathered, out); });
 }
 
 // What a backward pass keeps of its batch norm.
@@ -50,24 +50,22 @@ void backward(Backward& b, const Saved& saved) {
   const ConstView d_y = b.d_output();
   const int64_t n = saved.x.shape()[0], c = saved.x.shape()[-1];
   const Tensor sums = doubles(b.ctx, {n, 2, c}), totals = doubles(b.ctx, {2, c});
+  const auto gradient = [&](int input) {
+    if (!b.wants(input)) return BatchNormGradient{};
+    const GradTarget d = b.grad(input);
+    return BatchNormGradient{d.view, d.accumulate};
+  };
+  const BatchNormGradient d_gain = gradient(1), d_bias = gradient(2);
   b.ctx.run([&](const auto& ex) {
     batch_norm_backward_sums(ex, args, d_y, sums);
-    batch_norm_backward_totals(ex, args, sums, totals);
+    batch_norm_backward_totals(ex, args, sums, totals, d_gain, d_bias);
   });
   if (saved.moments && b.ctx.comm != nullptr) b.ctx.comm->all_reduce_sum(totals);
-  if (b.wants(0)) {
-    const GradTarget d = b.grad(0);
-    b.ctx.run([&](const auto& ex) {
-      batch_norm_backward_x(ex, args, d_y, totals, saved.moments, d.view, d.accumulate);
-    });
-  }
-  for (const int input : {1, 2}) {
-    if (!b.wants(input)) continue;
-    const GradTarget d = b.grad(input);
-    b.ctx.run([&](const auto& ex) {
-      batch_norm_backward_parameter(ex, sums, input == 1 ? 1 : 0, d.view, d.accumulate);
-    });
-  }
+  if (!b.wants(0)) return;
+  const GradTarget d = b.grad(0);
+  b.ctx.run([&](const auto& ex) {
+    batch_norm_backward_x(ex, args, d_y, totals, saved.moments, d.view, d.accumulate);
+  });
 }
 
 }  // namespace
@@ -82,14 +80,16 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bia
               .bias = bias.value,
               .options = options};
   if (ctx.batch_statistics) {
-    saved.moments = global_moments(ctx, x.view());
-    ctx.run([&](const auto& ex) {
-      statistics_of_moments(ex, saved.moments, options.eps, saved.statistics);
-      if (ctx.update_statistics) {
-        update_running_statistics(ex, saved.moments, shift, options.momentum, running_mean,
-                                  running_var);
-      }
-    });
+    saved.moments = doubles(ctx, {1 + 2 * c});
+    BatchStatistics out{
+        .eps = options.eps, .moments = saved.moments, .statistics = saved.statistics};
+    if (ctx.update_statistics) {
+      out.running_mean = running_mean;
+      out.running_var = running_var;
+      out.shift = shift;
+      out.momentum = options.momentum;
+    }
+    global_statistics(ctx, x.view(), out);
   } else {
     ctx.run([&](const auto& ex) {
       statistics_of_stored(ex, running_mean, running_var, shift, options.eps, saved.statistics);

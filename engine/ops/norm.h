@@ -23,7 +23,7 @@ struct BatchNormOptions {
 // running_mean, running_var: buffers (C), in master_dtype(ctx.dtype); read unless
 // ctx.batch_statistics, updated when ctx.batch_statistics && ctx.update_statistics. Batch mean and
 // biased variance are taken over the batch of ALL ranks of ctx.comm, each rank counting its own
-// samples (uneven and empty ranks are right), by Welford merge in rank order; backward likewise
+// samples (uneven and empty ranks are right), by Welford merge in a fixed order; backward likewise
 // uses the global count.
 Var batch_norm(const Context& ctx, const Var& x, const Var& gain, const Var& bias,
                const Tensor& running_mean, const Tensor& running_var,

@@ -23,8 +23,7 @@ struct Norm {
         upsample(upsampled) {
     const Tensor scratch = s.fresh({batch_moments_scratch_elems(shape)}, DType::kF64);
     s.ctx.run([&](const auto& ex) {
-      batch_moments(ex, x, moments, scratch);
-      statistics_of_moments(ex, moments, kEps, statistics);
+      batch_statistics(ex, x, {.eps = kEps, .moments = moments, .statistics = statistics}, scratch);
     });
   }
 
@@ -46,17 +45,22 @@ std::string named(const char* launcher, const Shape& x, bool upsample) {
   return fmt::format("{}/x:{}{}", launcher, dims(x), upsample ? "/upsample:1" : "");
 }
 
-KernelCase moments_case(const Shape& x) {
-  return {.name = named("batch_moments", x, false),
+KernelCase statistics_case(const Shape& x) {
+  return {.name = named("batch_statistics", x, false),
           .prepare =
               [=](KernelSetup& s) {
                 const Tensor from = s.normal(x);
                 const Tensor moments = s.fresh({1 + 2 * x[-1]}, DType::kF64);
+                const Tensor statistics = s.fresh({2, x[-1]}, DType::kF64);
                 const Tensor scratch = s.fresh({batch_moments_scratch_elems(x)}, DType::kF64);
                 return PreparedKernel{
-                    s.launch([=](const auto& ex) { batch_moments(ex, from, moments, scratch); }),
-                    {from},
-                    {moments}};
+                    s.launch([=](const auto& ex) {
+                      batch_statistics(ex, from,
+                                       {.eps = kEps, .moments = moments, .statistics = statistics},
+                                       scratch);
+                    }),
+                    {from, statistics},
+                    {moments, statistics}};
               },
           .length = x.elems() / x[-1]};
 }
@@ -98,7 +102,7 @@ KernelCase backward_case(const Shape& x, bool upsample) {
                 const Tensor totals = s.fresh({2, x[-1]}, DType::kF64);
                 s.ctx.run([&](const auto& ex) {
                   batch_norm_backward_sums(ex, norm.args(), d_y, sums);
-                  batch_norm_backward_totals(ex, norm.args(), sums, totals);
+                  batch_norm_backward_totals(ex, norm.args(), sums, totals, {}, {});
                 });
                 return PreparedKernel{s.launch([=](const auto& ex) {
                                         batch_norm_backward_x(ex, norm.args(), d_y, totals,
@@ -115,7 +119,7 @@ KernelCase backward_case(const Shape& x, bool upsample) {
 std::vector<KernelCase> norm_kernels(const KernelSizes& z) {
   const Shape x{z.batch, z.resolution, z.resolution, z.channels};
   const Shape small{z.batch, z.resolution / 2, z.resolution / 2, z.channels};
-  std::vector<KernelCase> list = {moments_case(x)};
+  std::vector<KernelCase> list = {statistics_case(x)};
   for (const bool upsample : {false, true}) {
     const Shape& shape = upsample ? small : x;
     list.push_back(apply_case(shape, upsample));

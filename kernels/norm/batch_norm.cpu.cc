@@ -121,6 +121,27 @@ void sums_row(const Tile<A>& tile, const T* __restrict x, const T* __restrict g,
   }
 }
 
+// The part `which` of the sums: 1 for the gain, 0 for the bias.
+void parameter_gradient(ConstView sums, int which, const BatchNormGradient& d) {
+  if (!d.view) return;
+  const int64_t n = sums.shape[0], c = sums.shape[2];
+  const bool per_sample = d.view.shape.rank() == 2;
+  dispatch_float("batch_norm", d.view.dtype, [&]<class T>(TypeTag<T>) {
+    using A = Accum<T>;
+    const double* from = sums.as<double>() + which * c;
+    T* out = d.view.as<T>();
+    for (int64_t row = 0; row < (per_sample ? n : 1); ++row) {
+      for (int64_t i = 0; i < c; ++i) {
+        double total = d.accumulate ? double(A(out[row * c + i])) : 0.0;
+        for (int64_t k = per_sample ? row : 0; k < (per_sample ? row + 1 : n); ++k) {
+          total += from[k * 2 * c + i];
+        }
+        out[row * c + i] = T(A(total));
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void batch_norm_apply(const CpuExec& ex, const BatchNormArgs& args, View y) {
@@ -193,36 +214,15 @@ void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, Cons
   });
 }
 
-void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which, View d_parameter,
-                                   bool accumulate) {
-  const Observed observed(ex, moved({sums, d_parameter, accumulate ? d_parameter : View()}));
-  if (ex.plan_only) return;
-  const int64_t n = sums.shape[0], c = sums.shape[2];
-  const bool per_sample = d_parameter.shape.rank() == 2;
-  check_shape("batch_norm", "parameter gradient", d_parameter.shape,
-              per_sample ? Shape{n, c} : Shape{c});
-  dispatch_float("batch_norm", d_parameter.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
-    const double* from = sums.as<double>() + which * c;
-    T* out = d_parameter.as<T>();
-    for (int64_t row = 0; row < (per_sample ? n : 1); ++row) {
-      for (int64_t i = 0; i < c; ++i) {
-        double total = accumulate ? double(A(out[row * c + i])) : 0.0;
-        for (int64_t k = per_sample ? row : 0; k < (per_sample ? row + 1 : n); ++k) {
-          total += from[k * 2 * c + i];
-        }
-        out[row * c + i] = T(A(total));
-      }
-    }
-  });
-}
-
 void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums,
-                                View totals) {
-  const Observed observed(ex, moved({args.gain, sums, totals}));
+                                View totals, const BatchNormGradient& d_gain,
+                                const BatchNormGradient& d_bias) {
+  const Observed observed(
+      ex, moved({args.gain, sums, totals, d_gain.view, d_gain.accumulate ? d_gain.view : View(),
+                 d_bias.view, d_bias.accumulate ? d_bias.view : View()}));
   if (ex.plan_only) return;
+  check_batch_norm_totals(args, sums, totals, d_gain, d_bias);
   const int64_t n = sums.shape[0], c = sums.shape[2];
-  check_shape("batch_norm", "totals", totals.shape, {2, c});
   auto* out = totals.as<double>();
   std::fill(out, out + 2 * c, 0.0);
   dispatch_float("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
@@ -235,6 +235,8 @@ void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, Co
       }
     }
   });
+  parameter_gradient(sums, 1, d_gain);
+  parameter_gradient(sums, 0, d_bias);
 }
 
 void batch_norm_backward_x(const CpuExec& ex, const BatchNormArgs& args, ConstView d_y,

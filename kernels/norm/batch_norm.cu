@@ -219,40 +219,25 @@ __global__ void backward_x_kernel(const Norm<T> norm, int chunks, const T* __res
   });
 }
 
-// d_parameter (N, C) (+)= sums[:, which]
-template <class T>
-__global__ void sample_parameter_kernel(const double* __restrict__ sums, int which, int channels,
-                                        int64_t elems, bool accumulate, T* d_parameter) {
-  for (int64_t i = grid_thread(); i < elems; i += grid_threads()) {
-    const int64_t n = i / channels, c = i - n * channels;
-    const double before = accumulate ? static_cast<double>(to_float(d_parameter[i])) : 0.0;
-    const double total = before + sums[(2 * n + which) * channels + c];
-    d_parameter[i] = from_float<T>(static_cast<float>(total));
-  }
-}
+// The gradient of gain or bias: null where it is not wanted.
+template <class G>
+struct ParameterGradient {
+  G* values;
+  bool per_sample, accumulate;
 
-// d_parameter (C) (+)= sum over samples of sums[:, which]
-template <class T>
-__global__ void parameter_kernel(const double* __restrict__ sums, int which, int samples,
-                                 int channels, bool accumulate, T* d_parameter) {
-  const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
-  double total[1] = {};
-  if (c < channels) {
-    for (int n = static_cast<int>(threadIdx.y); n < samples; n += kColumnsDown) {
-      total[0] += sums[(2 * int64_t{n} + which) * channels + c];
-    }
+  __device__ void put(int64_t at, double gradient) const {
+    if (accumulate) gradient += static_cast<double>(to_float(values[at]));
+    values[at] = from_float<G>(static_cast<float>(gradient));
   }
-  sum_down<kColumnBlock>(total);
-  if (c >= channels || threadIdx.y != 0) return;
-  if (accumulate) total[0] += static_cast<double>(to_float(d_parameter[c]));
-  d_parameter[c] = from_float<T>(static_cast<float>(total[0]));
-}
+};
 
-template <class T>
+// Threads (channels, slices of samples).
+template <class T, class G>
 __global__ void totals_kernel(const Norm<T> norm, const double* __restrict__ sums, int samples,
-                              double* totals) {
+                              double* totals, const ParameterGradient<G> d_gain,
+                              const ParameterGradient<G> d_bias) {
   const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
-  double total[2] = {};
+  double total[4] = {};  // of g and g xhat, times the gain and plain
   if (c < norm.channels) {
     for (int n = static_cast<int>(threadIdx.y); n < samples; n += kColumnsDown) {
       double gain = static_cast<double>(norm.gain_offset);
@@ -260,14 +245,28 @@ __global__ void totals_kernel(const Norm<T> norm, const double* __restrict__ sum
                   ? 1.0
                   : static_cast<double>(to_float(norm.gain[int64_t{n} * norm.gain_stride + c]));
       const double* from = sums + 2 * int64_t{n} * norm.channels + c;
-      total[0] += gain * from[0];
-      total[1] += gain * from[norm.channels];
+      const double of_bias = from[0], of_gain = from[norm.channels];
+      total[0] += gain * of_bias;
+      total[1] += gain * of_gain;
+      total[2] += of_bias;
+      total[3] += of_gain;
+      const int64_t at = int64_t{n} * norm.channels + c;
+      if (d_gain.per_sample) d_gain.put(at, of_gain);
+      if (d_bias.per_sample) d_bias.put(at, of_bias);
     }
   }
   sum_down<kColumnBlock>(total);
   if (c >= norm.channels || threadIdx.y != 0) return;
   totals[c] = total[0];
   totals[norm.channels + c] = total[1];
+  if (d_gain.values != nullptr && !d_gain.per_sample) d_gain.put(c, total[3]);
+  if (d_bias.values != nullptr && !d_bias.per_sample) d_bias.put(c, total[2]);
+}
+
+template <class G>
+ParameterGradient<G> gradient_of(const BatchNormGradient& d) {
+  if (!d.view) return {};
+  return {d.view.as<G>(), d.view.shape.rank() == 2, d.accumulate};
 }
 
 template <class T>
@@ -351,32 +350,19 @@ void batch_norm_backward_sums(const CudaExec& ex, const BatchNormArgs& args, Con
   });
 }
 
-void batch_norm_backward_parameter(const CudaExec& ex, ConstView sums, int which, View d_parameter,
-                                   bool accumulate) {
-  const Observed observed(ex);
-  const int64_t n = sums.shape[0], c = sums.shape[2];
-  const bool per_sample = d_parameter.shape.rank() == 2;
-  check_shape("batch_norm", "parameter gradient", d_parameter.shape,
-              per_sample ? Shape{n, c} : Shape{c});
-  dispatch_cuda("batch_norm", d_parameter.dtype, [&]<class T>(TypeTag<T>) {
-    if (per_sample) {
-      launch(sample_parameter_kernel<T>, pack_blocks<1>(n * c, kThreads), kThreads, 0, ex.stream,
-             sums.as<double>(), which, c, n * c, accumulate, d_parameter.as<T>());
-    } else {
-      launch(parameter_kernel<T>, blocks_for(c, kColumnsAcross), {kColumnsAcross, kColumnsDown}, 0,
-             ex.stream, sums.as<double>(), which, n, c, accumulate, d_parameter.as<T>());
-    }
-  });
-}
-
 void batch_norm_backward_totals(const CudaExec& ex, const BatchNormArgs& args, ConstView sums,
-                                View totals) {
+                                View totals, const BatchNormGradient& d_gain,
+                                const BatchNormGradient& d_bias) {
   const Observed observed(ex);
+  check_batch_norm_totals(args, sums, totals, d_gain, d_bias);
   const int64_t n = sums.shape[0], c = sums.shape[2];
-  check_shape("batch_norm", "totals", totals.shape, {2, c});
+  const View& any = d_gain.view ? d_gain.view : d_bias.view;
   dispatch_cuda("batch_norm", args.x.dtype, [&]<class T>(TypeTag<T>) {
-    launch(totals_kernel<T>, blocks_for(c, kColumnsAcross), {kColumnsAcross, kColumnsDown}, 0,
-           ex.stream, norm_of<T>(args), sums.as<double>(), n, totals.as<double>());
+    dispatch_cuda("batch_norm", any ? any.dtype : args.x.dtype, [&]<class G>(TypeTag<G>) {
+      launch(totals_kernel<T, G>, blocks_for(c, kColumnsAcross), {kColumnsAcross, kColumnsDown}, 0,
+             ex.stream, norm_of<T>(args), sums.as<double>(), n, totals.as<double>(),
+             gradient_of<G>(d_gain), gradient_of<G>(d_bias));
+    });
   });
 }
 

@@ -18,27 +18,32 @@ int64_t batch_moments_scratch_elems(const Shape& x);
 // moments := moments of x over all axes but the last. f32, f64, bf16.
 void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch);
 void batch_moments(const CudaExec& ex, ConstView x, View moments, View scratch);
-// moments := merge of the rows of gathered (R, 1 + 2 C), in order; empty rows (count 0) are
-// skipped.
-void merge_moments(const CpuExec& ex, ConstView gathered, View moments);
-void merge_moments(const CudaExec& ex, ConstView gathered, View moments);
-// statistics (2, C) f64 := [mean, 1 / sqrt(var + eps)] with the biased variance. All zero for an
-// empty batch.
-void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics);
-void statistics_of_moments(const CudaExec& ex, ConstView moments, double eps, View statistics);
-// The same from stored mean and variance (C). `shift` (C), which may be empty: a constant that
-// belongs to the stored mean and is missing from x.
+// What a batch norm keeps of a batch.
+struct BatchStatistics {
+  double eps = 0;
+  View moments;
+  View statistics;  // (2, C) f64: mean, 1 / sqrt(var + eps) with the biased variance; all zero for
+                    // an empty batch
+  // Where not empty: running (C) := momentum running + (1 - momentum) batch, whose mean gets
+  // `shift` (C), which may be empty; a channel whose batch value is not finite, or an empty batch,
+  // leaves the running value as it was.
+  View running_mean, running_var;
+  ConstView shift;
+  double momentum = 0;
+};
+// The statistics of x; scratch as for batch_moments.
+void batch_statistics(const CpuExec& ex, ConstView x, const BatchStatistics& out, View scratch);
+void batch_statistics(const CudaExec& ex, ConstView x, const BatchStatistics& out, View scratch);
+// The same of the batch whose parts have the moments `gathered` (R, 1 + 2 C), merged in an order
+// that R alone decides; empty parts (count 0) are skipped.
+void merged_statistics(const CpuExec& ex, ConstView gathered, const BatchStatistics& out);
+void merged_statistics(const CudaExec& ex, ConstView gathered, const BatchStatistics& out);
+// statistics (2, C) f64 from stored mean and variance (C). `shift` (C), which may be empty: a
+// constant that belongs to the stored mean and is missing from x.
 void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, ConstView shift,
                           double eps, View statistics);
 void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, ConstView shift,
                           double eps, View statistics);
-// running := momentum running + (1 - momentum) batch, whose mean gets `shift` (C), which may be
-// empty; a channel whose batch value is not finite, or an empty batch, leaves the running value as
-// it was.
-void update_running_statistics(const CpuExec& ex, ConstView moments, ConstView shift,
-                               double momentum, View running_mean, View running_var);
-void update_running_statistics(const CudaExec& ex, ConstView moments, ConstView shift,
-                               double momentum, View running_mean, View running_var);
 
 struct BatchNormArgs {
   ConstView x;
@@ -59,17 +64,20 @@ void batch_norm_backward_sums(const CpuExec& ex, const BatchNormArgs& args, Cons
                               View sums);
 void batch_norm_backward_sums(const CudaExec& ex, const BatchNormArgs& args, ConstView d_y,
                               View sums);
-// d_gain and d_bias (+)= their part of the sums: per sample where conditional, over samples where
-// affine. `which`: 1 for the gain, 0 for the bias.
-void batch_norm_backward_parameter(const CpuExec& ex, ConstView sums, int which, View d_parameter,
-                                   bool accumulate);
-void batch_norm_backward_parameter(const CudaExec& ex, ConstView sums, int which, View d_parameter,
-                                   bool accumulate);
+// Where the gradient of gain or bias goes, per sample (N, C) or summed over samples (C); nowhere
+// where it is empty.
+struct BatchNormGradient {
+  View view;
+  bool accumulate = false;
+};
 // totals (2, C) f64: sums over samples of (gain + gain_offset) times the sums; ranks add them up.
+// d_gain and d_bias (+)= their part of the sums. They have one dtype.
 void batch_norm_backward_totals(const CpuExec& ex, const BatchNormArgs& args, ConstView sums,
-                                View totals);
+                                View totals, const BatchNormGradient& d_gain,
+                                const BatchNormGradient& d_bias);
 void batch_norm_backward_totals(const CudaExec& ex, const BatchNormArgs& args, ConstView sums,
-                                View totals);
+                                View totals, const BatchNormGradient& d_gain,
+                                const BatchNormGradient& d_bias);
 // d_x (+)= rstd ((gain + offset) g - totals[0] / count - xhat totals[1] / count), the count being
 // that of `moments`; without moments (stored statistics) or with a count of 0 both corrections fall
 // away.

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
-#include "kernels/norm/batch_norm.h"
+#include "kernels/norm/batch_norm_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -68,16 +68,7 @@ void merge_into(double* to, const double* from, int64_t channels) {
   to[0] = n;
 }
 
-}  // namespace
-
-int64_t batch_moments_scratch_elems(const Shape& x) {
-  const int64_t grain = rows_per_chunk(x[-1]);
-  return (rows_of(x) + grain - 1) / grain * (1 + 2 * x[-1]);
-}
-
-void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
-  const Observed observed(ex, moved({x, moments}));
-  if (ex.plan_only) return;
+void moments_of(const CpuExec& ex, ConstView x, View moments, View scratch) {
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape), size = 1 + 2 * channels;
   check_shape("batch_moments", "moments", moments.shape, {size});
   check(scratch.elems() >= batch_moments_scratch_elems(x.shape),
@@ -97,28 +88,65 @@ void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
     merge_into(out, partial + k * size, channels);
 }
 
-void merge_moments(const CpuExec& ex, ConstView gathered, View moments) {
-  const Observed observed(ex, moved({gathered, moments}));
-  if (ex.plan_only) return;
-  const int64_t size = moments.shape[0];
-  check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape, moments.shape);
-  auto* out = moments.as<double>();
-  std::fill(out, out + size, 0.0);
-  for (int64_t r = 0; r < gathered.elems() / size; ++r) {
-    merge_into(out, gathered.as<double>() + r * size, (size - 1) / 2);
+// Everything but the moments, from the moments.
+void finish(const BatchStatistics& out) {
+  const auto* m = out.moments.as<double>();
+  auto* statistics = out.statistics.as<double>();
+  const int64_t channels = out.statistics.shape[1];
+  for (int64_t c = 0; c < channels; ++c) {
+    statistics[c] = m[1 + c];
+    statistics[channels + c] = m[0] > 0 ? 1 / std::sqrt(m[1 + channels + c] / m[0] + out.eps) : 0.0;
   }
+  if (!out.running_mean || m[0] == 0) return;
+  dispatch_real("batch_norm", out.running_mean.dtype, [&]<class T>(TypeTag<T>) {
+    const auto fold = [&](T& running, double batch) {
+      if (!std::isfinite(batch)) return;
+      running = static_cast<T>(out.momentum * double(running) + (1 - out.momentum) * batch);
+    };
+    for (int64_t c = 0; c < channels; ++c) {
+      fold(out.running_mean.as<T>()[c], m[1 + c] + (out.shift ? double(out.shift.as<T>()[c]) : 0));
+      fold(out.running_var.as<T>()[c], m[1 + channels + c] / m[0]);
+    }
+  });
 }
 
-void statistics_of_moments(const CpuExec& ex, ConstView moments, double eps, View statistics) {
-  const Observed observed(ex, moved({moments, statistics}));
+LaunchWork work_of(ConstView from, const BatchStatistics& out) {
+  return moved({from, out.moments, out.statistics, out.running_mean, out.running_mean,
+                out.running_var, out.running_var, out.shift});
+}
+
+}  // namespace
+
+int64_t batch_moments_scratch_elems(const Shape& x) {
+  const int64_t grain = rows_per_chunk(x[-1]);
+  return (rows_of(x) + grain - 1) / grain * (1 + 2 * x[-1]);
+}
+
+void batch_moments(const CpuExec& ex, ConstView x, View moments, View scratch) {
+  const Observed observed(ex, moved({x, moments}));
   if (ex.plan_only) return;
-  const int64_t channels = statistics.shape[1];
-  const auto* m = moments.as<double>();
-  auto* out = statistics.as<double>();
-  for (int64_t c = 0; c < channels; ++c) {
-    out[c] = m[1 + c];
-    out[channels + c] = m[0] > 0 ? 1 / std::sqrt(m[1 + channels + c] / m[0] + eps) : 0.0;
+  moments_of(ex, x, moments, scratch);
+}
+
+void batch_statistics(const CpuExec& ex, ConstView x, const BatchStatistics& out, View scratch) {
+  const Observed observed(ex, work_of(x, out));
+  if (ex.plan_only) return;
+  check_batch_statistics(out, x.shape[-1]);
+  moments_of(ex, x, out.moments, scratch);
+  finish(out);
+}
+
+void merged_statistics(const CpuExec& ex, ConstView gathered, const BatchStatistics& out) {
+  const Observed observed(ex, work_of(gathered, out));
+  if (ex.plan_only) return;
+  const int64_t channels = channels_of_moments(gathered), size = 1 + 2 * channels;
+  check_batch_statistics(out, channels);
+  auto* moments = out.moments.as<double>();
+  std::fill(moments, moments + size, 0.0);
+  for (int64_t r = 0; r < gathered.shape[0]; ++r) {
+    merge_into(moments, gathered.as<double>() + r * size, channels);
   }
+  finish(out);
 }
 
 void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance, ConstView shift,
@@ -134,27 +162,6 @@ void statistics_of_stored(const CpuExec& ex, ConstView mean, ConstView variance,
     for (int64_t c = 0; c < channels; ++c) {
       out[c] = double(mean.as<T>()[c]) - (shift ? double(shift.as<T>()[c]) : 0.0);
       out[channels + c] = 1 / std::sqrt(double(variance.as<T>()[c]) + eps);
-    }
-  });
-}
-
-void update_running_statistics(const CpuExec& ex, ConstView moments, ConstView shift,
-                               double momentum, View running_mean, View running_var) {
-  const Observed observed(ex,
-                          moved({moments, running_mean, running_mean, running_var, running_var}));
-  if (ex.plan_only) return;
-  const int64_t channels = running_mean.shape[0];
-  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
-  const auto* m = moments.as<double>();
-  if (m[0] == 0) return;
-  dispatch_real("batch_norm", running_mean.dtype, [&]<class T>(TypeTag<T>) {
-    const auto fold = [&](T& running, double batch) {
-      if (!std::isfinite(batch)) return;
-      running = static_cast<T>(momentum * double(running) + (1 - momentum) * batch);
-    };
-    for (int64_t c = 0; c < channels; ++c) {
-      fold(running_mean.as<T>()[c], m[1 + c] + (shift ? double(shift.as<T>()[c]) : 0.0));
-      fold(running_var.as<T>()[c], m[1 + channels + c] / m[0]);
     }
   });
 }

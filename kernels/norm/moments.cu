@@ -2,7 +2,7 @@
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/width.cuh"
-#include "kernels/norm/batch_norm.h"
+#include "kernels/norm/batch_norm_shapes.h"
 #include "kernels/norm/channel_tiles.cuh"
 
 namespace bigbigan {
@@ -74,66 +74,71 @@ __device__ inline void merge_into(double (&to)[3], const double (&from)[3]) {
   to[0] = n;
 }
 
-// moments := merge of the blocks' partial (blocks, 2, C), threads (channels, slices of blocks).
-__global__ void merge_blocks_kernel(const double* __restrict__ partial, int rows,
-                                    int rows_per_block, int channels, double* moments) {
-  const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
-  double m[3] = {};
-  if (c < channels) {
-    struct Part {
-      double moments[3];
-    };
-    const int blocks = rows == 0 ? 0 : (rows - 1) / rows_per_block + 1;
-    for_each_ahead<8>(
-        static_cast<int>(threadIdx.y), blocks, kColumnsDown,
-        [&](int b) -> Part {
-          const double* from = partial + int64_t{b} * 2 * channels + c;
-          const int count = min(rows_per_block, rows - b * rows_per_block);
-          return {{static_cast<double>(count), from[0], from[channels]}};
-        },
-        [&](const Part& part) { merge_into(m, part.moments); });
-  }
-  combine_down<kColumnBlock>(
-      m, [](double(&mine)[3], const double(&other)[3]) { merge_into(mine, other); });
-  if (threadIdx.y != 0) return;
-  if (c == 0) moments[0] = static_cast<double>(rows);
-  if (c >= channels) return;
-  moments[1 + c] = m[1];
-  moments[1 + channels + c] = m[2];
-}
+// Moments of the parts of a batch: of each part C means and C m2s, `stride` from part to part.
+struct Parts {
+  const double* means = nullptr;
+  int64_t stride = 0;
+  int parts = 0;
+  const double* counts = nullptr;  // of each part; null: rows_per_part, and the last has the rest
+  int rows = 0, rows_per_part = 0;
 
-__global__ void merge_moments_kernel(const double* __restrict__ gathered, int sets, int channels,
-                                     double* moments) {
-  const auto c = static_cast<int>(grid_thread());
-  const int64_t size = 1 + 2 * int64_t{channels};
-  if (c >= max(channels, 1)) return;
-  double m[3] = {};
-  for (int r = 0; r < sets; ++r) {
-    const double* from = gathered + r * size;
-    if (channels == 0) {
-      m[0] += from[0];
-    } else {
-      merge_into(m, {from[0], from[1 + c], from[1 + channels + c]});
-    }
+  __device__ double count(int part) const {
+    return counts != nullptr ? counts[part * stride]
+                             : static_cast<double>(min(rows_per_part, rows - part * rows_per_part));
   }
-  if (c == 0) moments[0] = m[0];
-  if (c >= channels) return;
-  moments[1 + c] = m[1];
-  moments[1 + channels + c] = m[2];
-}
+};
 
-__global__ void statistics_of_moments_kernel(const double* __restrict__ moments, double eps,
-                                             int channels, double* statistics) {
-  const auto c = static_cast<int>(grid_thread());
-  if (c >= channels) return;
-  const double count = moments[0], m2 = moments[1 + channels + c];
-  statistics[c] = moments[1 + c];
-  statistics[channels + c] = count > 0 ? 1 / sqrt(m2 / count + eps) : 0.0;
-}
+// What comes of them; without `statistics` the moments alone.
+struct Merged {
+  double *moments = nullptr, *statistics = nullptr;
+  double eps = 0;
+  float *mean = nullptr, *variance = nullptr;  // stored ones, if any
+  const float* shift = nullptr;
+  double momentum = 0;
+};
 
 // Of a vector that may be absent.
 __device__ inline double value_of(const float* values, int c) {
   return values == nullptr ? 0.0 : static_cast<double>(values[c]);
+}
+
+__device__ inline void fold(float& running, double batch, double momentum) {
+  if (!(fabs(batch) < INFINITY)) return;  // nor a NaN
+  running = static_cast<float>(momentum * static_cast<double>(running) + (1 - momentum) * batch);
+}
+
+__device__ inline void finish(const Merged& out, int c, int channels, const double (&m)[3]) {
+  const double count = m[0], variance = count > 0 ? m[2] / count : 0.0;
+  out.statistics[c] = m[1];
+  out.statistics[channels + c] = count > 0 ? 1 / sqrt(variance + out.eps) : 0.0;
+  if (out.mean == nullptr || count == 0) return;
+  fold(out.mean[c], m[1] + value_of(out.shift, c), out.momentum);
+  fold(out.variance[c], variance, out.momentum);
+}
+
+// Threads (channels, slices of parts).
+__global__ void merge_kernel(const Parts from, int channels, const Merged out) {
+  const int c = static_cast<int>(blockIdx.x) * kColumnsAcross + static_cast<int>(threadIdx.x);
+  const bool inside = c < channels;  // others merge the counts alone: there may be no channels
+  struct Part {
+    double moments[3];
+  };
+  double m[3] = {};
+  for_each_ahead<8>(
+      static_cast<int>(threadIdx.y), from.parts, kColumnsDown,
+      [&](int part) -> Part {
+        const double* means = from.means + part * from.stride + c;
+        return {{from.count(part), inside ? means[0] : 0.0, inside ? means[channels] : 0.0}};
+      },
+      [&](const Part& part) { merge_into(m, part.moments); });
+  combine_down<kColumnBlock>(
+      m, [](double(&mine)[3], const double(&other)[3]) { merge_into(mine, other); });
+  if (threadIdx.y != 0) return;
+  if (c == 0) out.moments[0] = m[0];
+  if (!inside) return;
+  out.moments[1 + c] = m[1];
+  out.moments[1 + channels + c] = m[2];
+  if (out.statistics != nullptr) finish(out, c, channels, m);
 }
 
 __global__ void statistics_of_stored_kernel(const float* __restrict__ mean,
@@ -146,59 +151,73 @@ __global__ void statistics_of_stored_kernel(const float* __restrict__ mean,
   statistics[channels + c] = 1 / sqrt(static_cast<double>(variance[c]) + eps);
 }
 
-__device__ inline void fold(float& running, double batch, double momentum) {
-  if (!(fabs(batch) < INFINITY)) return;  // nor a NaN
-  running = static_cast<float>(momentum * static_cast<double>(running) + (1 - momentum) * batch);
+void merge_parts(const CudaExec& ex, const Parts& parts, int64_t channels, const Merged& out) {
+  const int64_t blocks = std::max<int64_t>(1, blocks_for(channels, kColumnsAcross));
+  launch(merge_kernel, blocks, {kColumnsAcross, kColumnsDown}, 0, ex.stream, parts, channels, out);
 }
 
-__global__ void update_running_kernel(const double* __restrict__ moments,
-                                      const float* __restrict__ shift, double momentum,
-                                      int channels, float* mean, float* variance) {
-  const auto c = static_cast<int>(grid_thread());
-  const double count = moments[0];
-  if (c >= channels || count == 0) return;
-  fold(mean[c], moments[1 + c] + value_of(shift, c), momentum);
-  fold(variance[c], moments[1 + channels + c] / count, momentum);
+Merged merged_into(const BatchStatistics& out, int64_t channels) {
+  check_batch_statistics(out, channels);
+  return {.moments = out.moments.as<double>(),
+          .statistics = out.statistics.as<double>(),
+          .eps = out.eps,
+          .mean = out.running_mean ? out.running_mean.as<float>() : nullptr,
+          .variance = out.running_mean ? out.running_var.as<float>() : nullptr,
+          .shift = out.shift ? out.shift.as<float>() : nullptr,
+          .momentum = out.momentum};
+}
+
+// Moments of blocks of rows of x, at the beginning of `scratch`.
+Parts moments_of_blocks(const CudaExec& ex, ConstView x, View scratch) {
+  const int64_t channels = x.shape[-1], rows = channels == 0 ? 0 : x.elems() / channels;
+  const int64_t elems = batch_moments_scratch_elems(x.shape);
+  check(scratch.elems() >= elems, "batch_moments: scratch of {} elements", scratch.elems());
+  auto* partial = scratch.as<double>();
+  int64_t blocks = 0, rows_per_block = 0;
+  dispatch_cuda("batch_moments", x.dtype, [&]<class T>(TypeTag<T>) {
+    dispatch_width<T>(channels, all_aligned(x.as<T>()), [&]<int W>(Width<W>) {
+      const ChannelTiles tiles = channel_tiles<W>(channels, rows, kThreads);
+      const int64_t most =
+          std::min(elems / (1 + 2 * channels), kBlocks / std::max<int64_t>(1, tiles.tiles));
+      rows_per_block = blocks_for(rows, std::max<int64_t>(1, most));
+      blocks = rows == 0 ? 0 : blocks_for(rows, rows_per_block);
+      launch(block_moments_kernel<T, W>, {blocks, tiles.tiles}, tiles.block(), 0, ex.stream,
+             x.as<T>(), rows, channels, rows_per_block, partial);
+    });
+  });
+  return {.means = partial,
+          .stride = 2 * channels,
+          .parts = static_cast<int>(blocks),
+          .rows = static_cast<int>(rows),
+          .rows_per_part = static_cast<int>(rows_per_block)};
 }
 
 }  // namespace
 
 void batch_moments(const CudaExec& ex, ConstView x, View moments, View scratch) {
   const Observed observed(ex);
-  const int64_t channels = x.shape[-1], rows = channels == 0 ? 0 : x.elems() / channels;
-  const int64_t size = 1 + 2 * channels, elems = batch_moments_scratch_elems(x.shape);
-  check_shape("batch_moments", "moments", moments.shape, {size});
-  check(scratch.elems() >= elems, "batch_moments: scratch of {} elements", scratch.elems());
-  auto* partial = scratch.as<double>();
-  int64_t rows_per_block = 0;
-  dispatch_cuda("batch_moments", x.dtype, [&]<class T>(TypeTag<T>) {
-    dispatch_width<T>(channels, all_aligned(x.as<T>()), [&]<int W>(Width<W>) {
-      const ChannelTiles tiles = channel_tiles<W>(channels, rows, kThreads);
-      const int64_t most = std::min(elems / size, kBlocks / std::max<int64_t>(1, tiles.tiles));
-      rows_per_block = blocks_for(rows, std::max<int64_t>(1, most));
-      const int64_t blocks = rows == 0 ? 0 : blocks_for(rows, rows_per_block);
-      launch(block_moments_kernel<T, W>, {blocks, tiles.tiles}, tiles.block(), 0, ex.stream,
-             x.as<T>(), rows, channels, rows_per_block, partial);
-    });
-  });
-  const int64_t blocks = std::max<int64_t>(1, blocks_for(channels, kColumnsAcross));
-  launch(merge_blocks_kernel, blocks, {kColumnsAcross, kColumnsDown}, 0, ex.stream, partial, rows,
-         rows_per_block, channels, moments.as<double>());
+  const int64_t channels = x.shape[-1];
+  check_shape("batch_moments", "moments", moments.shape, {1 + 2 * channels});
+  merge_parts(ex, moments_of_blocks(ex, x, scratch), channels, {.moments = moments.as<double>()});
 }
 
-void merge_moments(const CudaExec& ex, ConstView gathered, View moments) {
+void batch_statistics(const CudaExec& ex, ConstView x, const BatchStatistics& out, View scratch) {
   const Observed observed(ex);
-  const int64_t size = moments.shape[0], channels = (size - 1) / 2;
-  check(gathered.elems() % size == 0, "merge_moments: {} into {}", gathered.shape, moments.shape);
-  launch(merge_moments_kernel, blocks_for(size, kThreads), kThreads, 0, ex.stream,
-         gathered.as<double>(), gathered.elems() / size, channels, moments.as<double>());
+  const int64_t channels = x.shape[-1];
+  const Merged merged = merged_into(out, channels);
+  merge_parts(ex, moments_of_blocks(ex, x, scratch), channels, merged);
 }
 
-void statistics_of_moments(const CudaExec& ex, ConstView moments, double eps, View statistics) {
+void merged_statistics(const CudaExec& ex, ConstView gathered, const BatchStatistics& out) {
   const Observed observed(ex);
-  const int64_t channels = statistics.shape[1];
-  launch(statistics_of_moments_kernel, blocks_for(channels, kThreads), kThreads, 0, ex.stream,
-         moments.as<double>(), eps, channels, statistics.as<double>());
+  const int64_t channels = channels_of_moments(gathered);
+  const auto* moments = gathered.as<double>();
+  merge_parts(ex,
+              {.means = moments + 1,
+               .stride = 1 + 2 * channels,
+               .parts = static_cast<int>(gathered.shape[0]),
+               .counts = moments},
+              channels, merged_into(out, channels));
 }
 
 void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance, ConstView shift,
@@ -211,16 +230,6 @@ void statistics_of_stored(const CudaExec& ex, ConstView mean, ConstView variance
   launch(statistics_of_stored_kernel, blocks_for(channels, kThreads), kThreads, 0, ex.stream,
          mean.as<float>(), variance.as<float>(), shift ? shift.as<float>() : nullptr, eps, channels,
          statistics.as<double>());
-}
-
-void update_running_statistics(const CudaExec& ex, ConstView moments, ConstView shift,
-                               double momentum, View running_mean, View running_var) {
-  const Observed observed(ex);
-  const int64_t channels = running_mean.shape[0];
-  if (shift) check_shape("batch_norm", "shift", shift.shape, {channels});
-  launch(update_running_kernel, blocks_for(channels, kThreads), kThreads, 0, ex.stream,
-         moments.as<double>(), shift ? shift.as<float>() : nullptr, momentum, channels,
-         running_mean.as<float>(), running_var.as<float>());
 }
 
 }  // namespace bigbigan

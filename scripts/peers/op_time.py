@@ -180,10 +180,14 @@ def _(s, k):
 
 # --- batch norm ---------------------------------------------------------------------------------------------------------
 
-@peer("batch_moments")
+@peer("batch_statistics")
 def _(s, k):
     x = s.image(*k["x"])
-    return lambda: torch.var_mean(x, dim=(0, 2, 3), correction=0)
+
+    def forward():
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        return mean, torch.rsqrt(variance + 1e-4)
+    return forward
 
 
 @peer("batch_norm_apply")

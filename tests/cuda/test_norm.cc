@@ -26,8 +26,8 @@ Statistics statistics_of(Twins& twins, const Twin& x) {
   const Twin scratch = twins.fresh({batch_moments_scratch_elems(shape)}, DType::kF64);
   const Twin statistics = twins.fresh({2, c}, DType::kF64);
   twins.run([&](const auto& ex, auto at) {
-    batch_moments(ex, at(x), at(moments), at(scratch));
-    statistics_of_moments(ex, at(moments), 1e-4, at(statistics));
+    batch_statistics(ex, at(x), {.eps = 1e-4, .moments = at(moments), .statistics = at(statistics)},
+                     at(scratch));
   });
   twins.require_close(statistics, 1e-4);
   return {twins.of({1 + 2 * c}, DType::kF64, read(moments.cpu)),
@@ -62,6 +62,9 @@ void check_batch_norm(Twins& twins, const Twin& x, const Statistics& s, const Op
   const Twin d_x = twins.normal(shape, dtype), d_x_stored = twins.fresh(shape, dtype);
   const Twin d_gain = parameter(twins, o.gain, shape, dtype);
   const Twin d_bias = parameter(twins, o.bias, shape, dtype);
+  // Of a parameter in bf16 the gradient may be f32.
+  const Twin d_bias_alone = parameter(twins, o.bias, shape, DType::kF32);
+  const Twin of_bias = twins.fresh({2, c}, DType::kF64), of_none = twins.fresh({2, c}, DType::kF64);
   twins.run([&](const auto& ex, auto at) {
     const BatchNormArgs args{.x = at(x),
                              .statistics = at(s.statistics),
@@ -72,11 +75,12 @@ void check_batch_norm(Twins& twins, const Twin& x, const Statistics& s, const Op
                              .upsample = o.upsample};
     batch_norm_apply(ex, args, at(y));
     batch_norm_backward_sums(ex, args, at(d_y), at(sums));
-    batch_norm_backward_totals(ex, args, at(sums), at(totals));
+    const BatchNormGradient to_gain{at(d_gain), o.accumulate}, to_bias{at(d_bias), o.accumulate};
+    batch_norm_backward_totals(ex, args, at(sums), at(totals), to_gain, to_bias);
+    batch_norm_backward_totals(ex, args, at(sums), at(of_bias), {}, {at(d_bias_alone), false});
+    batch_norm_backward_totals(ex, args, at(sums), at(of_none), {}, {});
     batch_norm_backward_x(ex, args, at(d_y), at(totals), at(s.moments), at(d_x), o.accumulate);
     batch_norm_backward_x(ex, args, at(d_y), at(totals), {}, at(d_x_stored), false);
-    batch_norm_backward_parameter(ex, at(sums), 1, at(d_gain), o.accumulate);
-    batch_norm_backward_parameter(ex, at(sums), 0, at(d_bias), o.accumulate);
   });
   INFO(to_string(shape) << " " << name_of(dtype) << ", " << name_of(o));
   for (const Twin& t : {y, d_x_stored}) twins.require_close(t, sum_tolerance(dtype));
@@ -87,7 +91,8 @@ void check_batch_norm(Twins& twins, const Twin& x, const Statistics& s, const Op
   const double summed = o.upsample ? sum_tolerance(dtype) : 0;
   twins.require_close(sums, std::max(summed, sum_tolerance(DType::kF32, pixels)));
   const double total = std::max(summed, sum_tolerance(DType::kF32, n * pixels));
-  twins.require_close(totals, total);
+  for (const Twin& t : {totals, of_bias, of_none}) twins.require_close(t, total);
+  twins.require_close(d_bias_alone, total);
   for (const Twin& t : {d_gain, d_bias}) twins.require_close(t, total + sum_tolerance(dtype));
 }
 
@@ -155,10 +160,12 @@ TEST_CASE("merged moments and statistics") {
     const Twin variance = twins.of({c}, DType::kF32, std::vector<double>(c, 0.3));
     const Twin shift = twins.normal({c}, DType::kF32), shifted = twins.fresh({2, c}, DType::kF64);
     twins.run([&](const auto& ex, auto at) {
-      merge_moments(ex, at(gathered), at(merged));
-      merge_moments(ex, at(none), at(empty));
-      statistics_of_moments(ex, at(merged), 1e-4, at(statistics));
-      statistics_of_moments(ex, at(empty), 1e-4, at(of_empty));
+      const auto merge = [&](const Twin& parts, const Twin& moments, const Twin& to) {
+        merged_statistics(ex, at(parts),
+                          {.eps = 1e-4, .moments = at(moments), .statistics = at(to)});
+      };
+      merge(gathered, merged, statistics);
+      merge(none, empty, of_empty);
       statistics_of_stored(ex, at(mean), at(variance), {}, 1e-4, at(stored));
       statistics_of_stored(ex, at(mean), at(variance), at(shift), 1e-4, at(shifted));
     });
@@ -177,12 +184,19 @@ TEST_CASE("running statistics follow the batch, and no empty or broken one") {
                                         {4, nan, 6, nan, 12},
                                         {4, 5, -infinite, 8, infinite}}) {
     Twins twins;
-    const Twin batch = twins.of({5}, DType::kF64, moments);
+    const Twin batch = twins.of({1, 5}, DType::kF64, moments);
     const Twin mean = twins.normal({2}, DType::kF32), variance = twins.normal({2}, DType::kF32);
-    const Twin shift = twins.normal({2}, DType::kF32);
+    const Twin shift = twins.normal({2}, DType::kF32), merged = twins.fresh({5}, DType::kF64);
+    const Twin statistics = twins.fresh({2, 2}, DType::kF64);
     twins.run([&](const auto& ex, auto at) {
-      update_running_statistics(ex, at(batch), {}, 0.75, at(mean), at(variance));
-      update_running_statistics(ex, at(batch), at(shift), 0.75, at(mean), at(variance));
+      BatchStatistics out{.moments = at(merged),
+                          .statistics = at(statistics),
+                          .running_mean = at(mean),
+                          .running_var = at(variance),
+                          .momentum = 0.75};
+      merged_statistics(ex, at(batch), out);
+      out.shift = at(shift);
+      merged_statistics(ex, at(batch), out);
     });
     for (const Twin& t : {mean, variance}) {
       twins.require_close(t, std::numeric_limits<float>::epsilon());

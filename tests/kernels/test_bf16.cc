@@ -146,10 +146,10 @@ const std::vector<std::pair<const char*, Launch>>& launches() {
        }},
       {"batch_norm",
        [](Operands& o) {
-         const Tensor x = o.in(kImages), moments = o.doubles(11);
-         batch_moments(o.ex, x, moments, o.doubles(batch_moments_scratch_elems(kImages)));
-         const Tensor statistics = o.doubles(10).reshape({2, 5});
-         statistics_of_moments(o.ex, moments, 1e-3, statistics);
+         const Tensor x = o.in(kImages), statistics = o.doubles(10).reshape({2, 5});
+         batch_statistics(o.ex, x,
+                          {.eps = 1e-3, .moments = o.doubles(11), .statistics = statistics},
+                          o.doubles(batch_moments_scratch_elems(kImages)));
          Tensor y = o.out(kImages);
          batch_norm_apply(
              o.ex, {.x = x, .statistics = statistics, .gain = o.in({5}, 1), .bias = o.in({5}, 2)},

@@ -86,7 +86,7 @@ TEST_CASE("moments: merging parts is as good as one batch, empty parts are skipp
            {40}, {0, 40}, {25, 15}, {1, 0, 39}, {10, 10, 10, 10}, {0, 0, 0}}) {
     const auto ranks = static_cast<int64_t>(parts.size());
     const Tensor gathered = m.doubles({ranks, 1 + 2 * channels}),
-                 merged = m.doubles({1 + 2 * channels});
+                 merged = m.doubles({1 + 2 * channels}), statistics = m.doubles({2, channels});
     int64_t first = 0;
     for (int64_t r = 0; r < ranks; ++r) {
       const auto begin = x.begin() + first * channels;
@@ -95,12 +95,18 @@ TEST_CASE("moments: merging parts is as good as one batch, empty parts are skipp
       write(gathered.slice(r, r + 1), m.of(part));
       first += parts[r];
     }
-    merge_moments(m.ex, gathered, merged);
-    const std::vector<double> found = read(merged);
+    merged_statistics(m.ex, gathered, {.eps = 0.5, .moments = merged, .statistics = statistics});
+    const std::vector<double> found = read(merged), finished = read(statistics);
     CHECK(found[0] == first);
-    if (first == 0) continue;
-    for (int64_t i = 1; i < 1 + 2 * channels; ++i)
-      CHECK(found[i] == Approx(expected[i]).epsilon(1e-11));
+    for (int64_t c = 0; c < channels; ++c) {
+      const double mean = first == 0 ? 0 : expected[1 + c];
+      const double variance = expected[1 + channels + c] / 40;
+      CHECK(found[1 + c] == Approx(mean).epsilon(1e-11));
+      CHECK(found[1 + channels + c] == Approx(first == 0 ? 0 : 40 * variance).epsilon(1e-11));
+      CHECK(finished[c] == found[1 + c]);
+      CHECK(finished[channels + c] ==
+            Approx(first == 0 ? 0 : 1 / std::sqrt(variance + 0.5)).epsilon(1e-11));
+    }
   }
 }
 
@@ -109,8 +115,13 @@ TEST_CASE("moments: running statistics follow the batch, and no empty or broken 
   const auto running = [&](const std::vector<double>& moments, const Tensor& shift = {}) {
     const Tensor mean = tensor_of(m.ctx, {2}, DType::kF32, std::vector<double>{1, 2});
     const Tensor variance = tensor_of(m.ctx, {2}, DType::kF32, std::vector<double>{3, 4});
-    update_running_statistics(m.ex, tensor_of(m.ctx, {5}, DType::kF64, moments), shift, 0.75, mean,
-                              variance);
+    merged_statistics(m.ex, tensor_of(m.ctx, {1, 5}, DType::kF64, moments),
+                      {.moments = m.doubles({5}),
+                       .statistics = m.doubles({2, 2}),
+                       .running_mean = mean,
+                       .running_var = variance,
+                       .shift = shift,
+                       .momentum = 0.75});
     std::vector<double> both = read(mean);
     for (const double v : read(variance)) both.push_back(v);
     return both;

@@ -133,7 +133,7 @@ struct Exception {
 Limits limits_of(const std::string& name) {
   static const std::vector<Exception> exceptions = {
       // f64 sums of blocks of rows, which are few here.
-      {"batch_moments", {.of_floor = 1.08, .used = 0.9, .repeats = 1.15}},
+      {"batch_statistics", {.of_floor = 1.08, .used = 0.9, .repeats = 1.15}},
       {"column_sum", {.of_floor = 1.08, .used = 0.9}},
       // The same of images.
       {"batch_norm_backward_sums", {.used = 0.89, .repeats = 1.15}},
