@@ -3,6 +3,7 @@
 #include "engine/ops/elementwise.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/fold_weight.h"
+#include "kernels/elementwise/features.h"
 #include "kernels/elementwise/unary.h"
 #include "kernels/linear/gemm.h"
 #include "kernels/reduce/column_sum.h"
@@ -67,6 +68,19 @@ Tensor masked(const Backward& b, const Tensor& y) {
   return d;
 }
 
+// x (N, H, W, C) with zeros for features from C on; its gradient has `gradient_dtype`.
+Var padded(const Context& ctx, const Var& x, int64_t features, DType gradient_dtype) {
+  const Shape& s = x.shape();
+  const Tensor y = Tensor::zeros(ctx, {s[0], s[1], s[2], features}, x.dtype());
+  ctx.run([&](const auto& ex) { copy_features(ex, x.view(), 0, y, 0, x.shape()[3], false); });
+  const auto backward = [c = s[3]](Backward& b) {
+    const GradTarget d = b.grad(0);
+    b.ctx.run(
+        [&](const auto& ex) { copy_features(ex, b.d_output(), 0, d.view, 0, c, d.accumulate); });
+  };
+  return record(ctx, "padded", {x}, y, backward, gradient_dtype);
+}
+
 }  // namespace
 
 Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
@@ -91,9 +105,12 @@ Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
   check(g.r == 1 && g.s == 1, "conv1x1_add: weight {}", w.shape());
   check_shape("conv1x1_add", "addend", addend.shape(), g.y());
   const bool trains = ctx.tape != nullptr || ctx.batch_statistics;
-  constexpr int64_t kAlignedChannels = 8;  // of products in bf16
-  if (!trains || g.c % kAlignedChannels != 0) {
-    return add(ctx, conv2d(ctx, x, w, bias, {}), addend);
+  if (!trains) return add(ctx, conv2d(ctx, x, w, bias, {}), addend);
+  constexpr int64_t kAligned = 8;  // features, of products in bf16
+  if (g.c % kAligned != 0) {
+    const int64_t features = (g.c + kAligned - 1) / kAligned * kAligned;
+    return conv1x1_add(ctx, padded(ctx, x, features, x.dtype()),
+                       padded(ctx, w, features, master_dtype(w.dtype())), bias, addend);
   }
   const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
   ctx.run([&](const auto& ex) {

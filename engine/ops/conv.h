@@ -17,9 +17,9 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
            const ConvOptions& options);
 
 // addend (N, H, W, K) + conv2d of x (N, H, W, C) with w (K, 1, 1, C) and bias: how a residual block
-// ends. One matrix product of pixels while a network trains; elsewhere, and where C is no multiple
-// of 8, a convolution and a sum, whose bits for an image do not depend on the batch (Note [Rows
-// alone]).
+// ends. One matrix product of pixels while a network trains, with zeros for features up to a
+// multiple of 8; elsewhere a convolution and a sum, whose bits for an image do not depend on the
+// batch (Note [Rows alone]).
 Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias, const Var& addend);
 
 // Transposed convolution, the data gradient of a strided convolution used forwards:

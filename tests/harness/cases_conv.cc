@@ -135,6 +135,7 @@ std::vector<OpCase> conv_cases() {
   cases.push_back(block_end_case({3, 5, 7, 8}, 33, true));
   cases.push_back(block_end_case({31, 4, 4, 24}, 16, false));
   cases.push_back(block_end_case({2, 4, 6, 3}, 5, true));
+  cases.push_back(block_end_case({3, 5, 3, 13}, 8, false));
   cases.push_back(block_end_case({0, 2, 2, 8}, 4, true));
   cases.push_back(transposed_case(2, 4, 3, 5));
   cases.push_back(transposed_case(33, 8, 32, 16));
