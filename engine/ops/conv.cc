@@ -95,12 +95,12 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
                   const ConstView d_y = open ? ConstView(open) : b.d_output();
                   if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
                   if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
-                  if (b.wants(2) && !mask) sum_columns(b.ctx, d_y, b.grad(2));
+                  if (!mask) bias_gradients(b, d_y, {2});
                 });
 }
 
-Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
-                const Var& addend) {
+Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias, const Var& addend,
+                const Var& addend_bias) {
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), 1, 0);
   check(g.r == 1 && g.s == 1, "conv1x1_add: weight {}", w.shape());
   check_shape("conv1x1_add", "addend", addend.shape(), g.y());
@@ -110,7 +110,8 @@ Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
   if (g.c % kAligned != 0) {
     const int64_t features = (g.c + kAligned - 1) / kAligned * kAligned;
     return conv1x1_add(ctx, padded(ctx, x, features, x.dtype()),
-                       padded(ctx, w, features, master_dtype(w.dtype())), bias, addend);
+                       padded(ctx, w, features, master_dtype(w.dtype())), bias, addend,
+                       addend_bias);
   }
   const Tensor y = Tensor::empty(ctx, g.y(), x.dtype());
   ctx.run([&](const auto& ex) {
@@ -121,13 +122,13 @@ Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias,
               .addend = addend.view(),
               .bias = bias.view()});
   });
-  return record(ctx, "conv1x1_add", {x, w, bias, addend}, y,
+  return record(ctx, "conv1x1_add", {x, w, bias, addend, addend_bias}, y,
                 [g, in = x.value, weight = w.value](Backward& b) {
                   const ConstView d_y = b.d_output();
                   b.pass_on(3);
                   if (b.wants(0)) dgrad(b.ctx, g, d_y, weight, {}, b.grad(0));
                   if (b.wants(1)) wgrad(b.ctx, g, in, d_y, b.grad(1));
-                  if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+                  bias_gradients(b, d_y, {2, 4});
                 });
 }
 
@@ -154,7 +155,7 @@ Var conv2d_transposed(const Context& ctx, const Var& x, const Var& w, const Var&
           if (apart) b.ctx.run([&](const auto& ex) { scale(ex, apart, 1.0, d.view, true); });
         }
         if (b.wants(1)) wgrad(b.ctx, g, d_y, in, b.grad(1));
-        if (b.wants(2)) sum_columns(b.ctx, d_y, b.grad(2));
+        bias_gradients(b, d_y, {2});
       });
 }
 

@@ -20,7 +20,13 @@ Var conv2d(const Context& ctx, const Var& x, const Var& w, const Var& bias,
 // ends. One matrix product of pixels while a network trains, with zeros for features up to a
 // multiple of 8; elsewhere a convolution and a sum, whose bits for an image do not depend on the
 // batch (Note [Rows alone]).
-Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias, const Var& addend);
+//
+// Note [Biases of a sum]: the gradient of a sum is that of each term, and so is that of a bias that
+// a term contains: its sums over all pixels. A sum that is told of the biases of its terms forms
+// their gradients, once for all; the terms are made with these biases as constants.
+// `addend_bias`, which may be empty: the bias that addend contains.
+Var conv1x1_add(const Context& ctx, const Var& x, const Var& w, const Var& bias, const Var& addend,
+                const Var& addend_bias = {});
 
 // Transposed convolution, the data gradient of a strided convolution used forwards:
 // x (N, H, W, C), w (C, R, S, K) -> y (N, (H-1) stride - 2 pad + R, ..., K); bias (K) or an empty

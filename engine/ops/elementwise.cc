@@ -93,14 +93,26 @@ Var add_bias(const Context& ctx, const Var& x, const Var& bias) {
   ctx.run([&](const auto& ex) { add_bias(ex, x.view(), bias.view(), y); });
   return record(ctx, "add_bias", {x, bias}, y, [](Backward& b) {
     b.pass_on(0);
-    if (b.wants(1)) sum_columns(b.ctx, b.d_output(), b.grad(1));
+    bias_gradients(b, b.d_output(), {1});
   });
 }
 
-void sum_columns(const Context& ctx, ConstView x, const GradTarget& target) {
+void sum_columns(const Context& ctx, ConstView x, const GradTarget& target,
+                 const GradTarget& also) {
   const Tensor scratch =
       Tensor::empty(ctx, {column_sum_scratch_elems(x.shape)}, DType::kF64, MemoryTag::kWorkspace);
-  ctx.run([&](const auto& ex) { column_sum(ex, x, target.view, target.accumulate, scratch); });
+  ctx.run([&](const auto& ex) {
+    column_sum(ex, x, {target.view, target.accumulate}, {also.view, also.accumulate}, scratch);
+  });
+}
+
+void bias_gradients(const Backward& b, ConstView d, std::initializer_list<int> biases) {
+  std::vector<GradTarget> targets;
+  for (const int i : biases) {
+    if (b.wants(i)) targets.push_back(b.grad(i));
+  }
+  if (targets.empty()) return;
+  sum_columns(b.ctx, d, targets.front(), targets.size() > 1 ? targets.back() : GradTarget());
 }
 
 Var concat_features(const Context& ctx, const Var& a, const Var& b) {

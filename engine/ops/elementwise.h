@@ -18,8 +18,12 @@ Var scale(const Context& ctx, const Var& x, double factor);
 Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y);
 // x (..., C) + bias (C)
 Var add_bias(const Context& ctx, const Var& x, const Var& bias);
-// target (C) receives the sum over all rows of x (..., C): the gradient of a bias.
-void sum_columns(const Context& ctx, ConstView x, const GradTarget& target);
+// target (C) receives the sum over all rows of x (..., C); `also`, where it is not empty, as well.
+void sum_columns(const Context& ctx, ConstView x, const GradTarget& target,
+                 const GradTarget& also = {});
+// The gradients of one or two biases (C), inputs of the node, that are added to each row of what
+// has the gradient d (..., C): its sums over all rows, formed once. Nothing where none is wanted.
+void bias_gradients(const Backward& b, ConstView d, std::initializer_list<int> biases);
 // a (..., Ca), b (..., Cb) with equal leading axes -> (..., Ca + Cb)
 Var concat_features(const Context& ctx, const Var& a, const Var& b);
 // x (..., C) -> (..., end - begin): features [begin, end) of the last axis

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "engine/ops/elementwise.h"
 #include "kernels/elementwise/unary.h"
 #include "kernels/spatial/global_pool.h"
 #include "kernels/spatial/max_pool.h"
@@ -78,17 +79,30 @@ Var global_avg_pool(const Context& ctx, const Var& x) {
   return global_pool(ctx, x, 1.0 / static_cast<double>(std::max<int64_t>(pixels, 1)));
 }
 
-Var add_upsampled(const Context& ctx, const Var& a, const Var& b) {
+Var add_upsampled(const Context& ctx, const Var& a, const Var& b, const Var& bias_a,
+                  const Var& bias_b) {
   const Tensor y = Tensor::empty(ctx, a.shape(), a.dtype());
   ctx.run([&](const auto& ex) { add_upsampled(ex, a.view(), b.view(), y); });
-  return record(ctx, "add_upsampled", {a, b}, y, [](Backward& back) {
+  const auto backward = [small = b.shape()](Backward& back) {
     back.pass_on(0);
+    const auto pool_into = [&](View pooled, bool accumulate) {
+      back.ctx.run(
+          [&](const auto& ex) { pool_sum2x2(ex, back.d_output(), 1.0, pooled, accumulate); });
+    };
+    ConstView pooled;
     if (back.wants(1)) {
       const GradTarget d = back.grad(1);
-      back.ctx.run(
-          [&](const auto& ex) { pool_sum2x2(ex, back.d_output(), 1.0, d.view, d.accumulate); });
+      pool_into(d.view, d.accumulate);
+      if (!d.accumulate) pooled = d.view;
     }
-  });
+    if (!back.wants(2) && !back.wants(3)) return;
+    // Sums over a quarter of the pixels; always over these, so that bits do not depend on who wants
+    // a gradient.
+    const Tensor apart = pooled ? Tensor() : Tensor::empty(back.ctx, small, back.d_output().dtype);
+    if (!pooled) pool_into(apart, false);
+    bias_gradients(back, pooled ? pooled : ConstView(apart), {2, 3});
+  };
+  return record(ctx, "add_upsampled", {a, b, bias_a, bias_b}, y, backward);
 }
 
 std::pair<Var, Var> relu_avg_pool2x2(const Context& ctx, const Var& x) {

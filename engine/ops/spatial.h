@@ -19,8 +19,10 @@ Var max_pool3x3s2(const Context& ctx, const Var& x);
 // (N, H, W, C) -> (N, C)
 Var global_sum_pool(const Context& ctx, const Var& x);
 Var global_avg_pool(const Context& ctx, const Var& x);
-// a (N, H, W, C) + nearest 2x upsampling of b (N, H/2, W/2, C), fused
-Var add_upsampled(const Context& ctx, const Var& a, const Var& b);
+// a (N, H, W, C) + nearest 2x upsampling of b (N, H/2, W/2, C), fused. bias_a and bias_b (C), which
+// may be empty: biases that a and b contain (Note [Biases of a sum]).
+Var add_upsampled(const Context& ctx, const Var& a, const Var& b, const Var& bias_a = {},
+                  const Var& bias_b = {});
 // relu(x) and avg_pool2x2(x), fused. Who differentiates one uses both.
 std::pair<Var, Var> relu_avg_pool2x2(const Context& ctx, const Var& x);
 // Mean over factor x factor boxes: E's input at D's resolution. Not differentiable.

@@ -95,7 +95,7 @@ KernelCase column_sum_case(const Shape& x) {
                 const Tensor from = s.normal(x), to = s.fresh({x[-1]});
                 const Tensor scratch = s.fresh({column_sum_scratch_elems(x)}, DType::kF64);
                 return PreparedKernel{
-                    s.launch([=](const auto& ex) { column_sum(ex, from, to, false, scratch); }),
+                    s.launch([=](const auto& ex) { column_sum(ex, from, {to}, {}, scratch); }),
                     {from, to},
                     {to}};
               },

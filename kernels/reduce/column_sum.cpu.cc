@@ -51,15 +51,15 @@ void sum_chunks(const CpuExec& ex, const T* x, int64_t rows, int64_t channels, d
   });
 }
 
-// y (C) (+)= the sums of the chunks, in order.
-void add_chunks(const double* partial, int64_t rows, View y, bool accumulate) {
-  const int64_t channels = y.elems(), grain = rows_per_chunk(channels);
-  dispatch_float("column_sum", y.dtype, [&]<class T>(TypeTag<T>) {
+// to.y (C) (+)= the sums of the chunks, in order.
+void add_chunks(const double* partial, int64_t rows, const ColumnSums& to) {
+  const int64_t channels = to.y.elems(), grain = rows_per_chunk(channels);
+  dispatch_float("column_sum", to.y.dtype, [&]<class T>(TypeTag<T>) {
     using A = Accum<T>;
     const int64_t chunks = (rows + grain - 1) / grain;
-    T* out = y.as<T>();
+    T* out = to.y.as<T>();
     for (int64_t c = 0; c < channels; ++c) {
-      double total = accumulate ? double(A(out[c])) : 0.0;
+      double total = to.accumulate ? double(A(out[c])) : 0.0;
       for (int64_t k = 0; k < chunks; ++k) total += partial[k * channels + c];
       out[c] = T(A(total));
     }
@@ -73,16 +73,18 @@ int64_t column_sum_scratch_elems(const Shape& x) {
   return (rows_of(x) + grain - 1) / grain * x[-1];
 }
 
-void column_sum(const CpuExec& ex, ConstView x, View y, bool accumulate, View scratch) {
-  const Observed observed(ex, moved({x, y}));
+void column_sum(const CpuExec& ex, ConstView x, const ColumnSums& to, const ColumnSums& also,
+                View scratch) {
+  const Observed observed(ex, moved({x, to.y, also.y}));
   if (ex.plan_only) return;
-  check_column_sum(x.shape, y, scratch);
+  check_column_sum(x.shape, to, also, scratch);
   const int64_t channels = x.shape[-1], rows = rows_of(x.shape);
   auto* partial = scratch.as<double>();
   dispatch_float("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
     sum_chunks(ex, x.as<T>(), rows, channels, partial, [](int64_t, int64_t) {});
   });
-  add_chunks(partial, rows, y, accumulate);
+  add_chunks(partial, rows, to);
+  if (also.y) add_chunks(partial, rows, also);
 }
 
 void relu_backward_sums(const CpuExec& ex, ConstView y, ConstView d_y, View d, View sums,
@@ -90,7 +92,7 @@ void relu_backward_sums(const CpuExec& ex, ConstView y, ConstView d_y, View d, V
   const Observed observed(ex, moved({y, d_y, d, sums}));
   if (ex.plan_only) return;
   check_relu_sums(y, d_y, d);
-  check_column_sum(y.shape, sums, scratch);
+  check_column_sum(y.shape, {sums}, {}, scratch);
   const int64_t channels = y.shape[-1], rows = rows_of(y.shape);
   auto* partial = scratch.as<double>();
   dispatch_float("relu_backward_sums", y.dtype, [&]<class T>(TypeTag<T>) {
@@ -103,7 +105,7 @@ void relu_backward_sums(const CpuExec& ex, ConstView y, ConstView d_y, View d, V
       }
     });
   });
-  add_chunks(partial, rows, sums, accumulate);
+  add_chunks(partial, rows, {sums, accumulate});
 }
 
 }  // namespace bigbigan

@@ -82,10 +82,27 @@ __global__ void chunk_sums_kernel(Values values, int64_t rows, int channels, int
   for (int k = 0; k < N; ++k) to[k] = sums[k];
 }
 
-// y (channels) (+)= the sums of the chunks
+// The kernel's form of ColumnSums; null: none.
+template <class T>
+struct Sums {
+  T* y;
+  bool accumulate;
+
+  __device__ void put(int column, double total) const {
+    if (y == nullptr) return;
+    if (accumulate) total += static_cast<double>(to_float(y[column]));
+    y[column] = from_float<T>(static_cast<float>(total));
+  }
+};
+template <class T>
+Sums<T> sums_of(const ColumnSums& to) {
+  return {to.y ? to.y.as<T>() : nullptr, to.accumulate};
+}
+
+// The sums of the chunks, of each column.
 template <class T>
 __global__ void column_totals_kernel(const double* __restrict__ partial, int chunks, int channels,
-                                     bool accumulate, T* y) {
+                                     const Sums<T> to, const Sums<T> also) {
   GPU_SHARED(double, of_lane, [kLanes][kColumns]);
   const int lane = static_cast<int>(threadIdx.x) / kColumns;
   const int within = static_cast<int>(threadIdx.x) % kColumns;
@@ -99,16 +116,17 @@ __global__ void column_totals_kernel(const double* __restrict__ partial, int chu
   of_lane[lane][within] = sum;
   __syncthreads();
   if (lane != 0 || column >= channels) return;
-  double total = accumulate ? static_cast<double>(to_float(y[column])) : 0.0;
+  double total = 0;
   for (int i = 0; i < kLanes; ++i) total += of_lane[i][within];
-  y[column] = from_float<T>(static_cast<float>(total));
+  to.put(column, total);
+  also.put(column, total);
 }
 
 // The columns of `values`, which are those of a tensor of this shape.
 template <class T, class Values>
-void sum_columns(const CudaExec& ex, const Shape& shape, bool aligned, const Values& values, View y,
-                 bool accumulate, View scratch) {
-  check_column_sum(shape, y, scratch);
+void sum_columns(const CudaExec& ex, const Shape& shape, bool aligned, const Values& values,
+                 const ColumnSums& to, const ColumnSums& also, View scratch) {
+  check_column_sum(shape, to, also, scratch);
   const int64_t channels = shape[-1], rows = rows_of(shape);
   auto* partial = scratch.as<double>();
   const int64_t most =
@@ -120,18 +138,19 @@ void sum_columns(const CudaExec& ex, const Shape& shape, bool aligned, const Val
     launch(chunk_sums_kernel<Values, N>, grid, kColumnThreads, 0, ex.stream, values, rows, channels,
            rows_per_chunk, partial);
   });
-  dispatch_cuda("column_sum", y.dtype, [&]<class To>(TypeTag<To>) {
+  dispatch_cuda("column_sum", to.y.dtype, [&]<class To>(TypeTag<To>) {
     launch(column_totals_kernel<To>, blocks_for(channels, kColumns), kColumns * kLanes, 0,
-           ex.stream, partial, chunks, channels, accumulate, y.as<To>());
+           ex.stream, partial, chunks, channels, sums_of<To>(to), sums_of<To>(also));
   });
 }
 
 }  // namespace
 
-void column_sum(const CudaExec& ex, ConstView x, View y, bool accumulate, View scratch) {
+void column_sum(const CudaExec& ex, ConstView x, const ColumnSums& to, const ColumnSums& also,
+                View scratch) {
   const Observed observed(ex);
   dispatch_cuda("column_sum", x.dtype, [&]<class T>(TypeTag<T>) {
-    sum_columns<T>(ex, x.shape, all_aligned(x.data), Plain<T>{x.as<T>()}, y, accumulate, scratch);
+    sum_columns<T>(ex, x.shape, all_aligned(x.data), Plain<T>{x.as<T>()}, to, also, scratch);
   });
 }
 
@@ -141,7 +160,7 @@ void relu_backward_sums(const CudaExec& ex, ConstView y, ConstView d_y, View d, 
   check_relu_sums(y, d_y, d);
   dispatch_cuda("relu_backward_sums", y.dtype, [&]<class T>(TypeTag<T>) {
     sum_columns<T>(ex, y.shape, all_aligned(y.data, d_y.data, d.data),
-                   Masked<T>{y.as<T>(), d_y.as<T>(), d.as<T>()}, sums, accumulate, scratch);
+                   Masked<T>{y.as<T>(), d_y.as<T>(), d.as<T>()}, {sums, accumulate}, {}, scratch);
   });
 }
 

@@ -58,10 +58,11 @@ Var Discriminator::block(const Context& ctx, const PreparedWeights& prepared, co
   if (b.is_rewritten) {
     const auto [active, pooled] =
         b.first ? std::pair{x, avg_pool2x2(ctx, x)} : relu_avg_pool2x2(ctx, x);
+    const Var bias_2 = b.conv_2.bias_var(ctx);
     const Var h = conv2d(ctx, b.conv_1(ctx, prepared, active, 1, true),
-                         fold_avg_pool_weight(ctx, b.conv_2.weight(ctx, prepared)),
-                         b.conv_2.bias_var(ctx), {.stride = 2, .pad = 1});
-    return b.conv_sc.added_to(ctx, prepared, h, pooled);
+                         fold_avg_pool_weight(ctx, b.conv_2.weight(ctx, prepared)), bias_2.value,
+                         {.stride = 2, .pad = 1});
+    return b.conv_sc.added_to(ctx, prepared, h, pooled, bias_2);
   }
   // The ReLU before conv_1 makes a new tensor: in place it would corrupt the shortcut.
   Var h = b.conv_1(ctx, prepared, b.first ? x : relu(ctx, x), 1, true);

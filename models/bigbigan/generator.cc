@@ -61,9 +61,12 @@ Var Generator::block(const Context& ctx, const PreparedWeights& prepared, const 
                                          {.stride = 2, .pad = 1})
                      : conv2d(ctx, h, weight, {}, {.pad = 1});
   const Tensor bias = b.conv_1.bias.master(ctx).value;
-  h = b.conv_2(ctx, prepared, b.bn_2(ctx, prepared, h, condition, false, bias));
-  if (b.is_rewritten) return add_upsampled(ctx, h, b.conv_sc(ctx, prepared, x));
-  return add(ctx, h, b.conv_sc(ctx, prepared, upsample2x(ctx, x)));
+  h = b.bn_2(ctx, prepared, h, condition, false, bias);
+  if (b.is_rewritten) {
+    return add_upsampled(ctx, b.conv_2.term(ctx, prepared, h), b.conv_sc.term(ctx, prepared, x),
+                         b.conv_2.bias_var(ctx), b.conv_sc.bias_var(ctx));
+  }
+  return add(ctx, b.conv_2(ctx, prepared, h), b.conv_sc(ctx, prepared, upsample2x(ctx, x)));
 }
 
 void Generator::choose_rewrite(Block& block, bool rewritten) {

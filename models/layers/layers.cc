@@ -45,9 +45,13 @@ Var Conv2d::operator()(const Context& ctx, const PreparedWeights& prepared, cons
                 {.stride = stride, .pad = kernel / 2, .relu = relu});
 }
 
+Var Conv2d::term(const Context& ctx, const PreparedWeights& prepared, const Var& x) const {
+  return conv2d(ctx, x, weight(ctx, prepared), bias_var(ctx).value, {.pad = kernel / 2});
+}
+
 Var Conv2d::added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend,
-                     const Var& x) const {
-  return conv1x1_add(ctx, x, weight(ctx, prepared), bias_var(ctx), addend);
+                     const Var& x, const Var& addend_bias) const {
+  return conv1x1_add(ctx, x, weight(ctx, prepared), bias_var(ctx), addend, addend_bias);
 }
 
 BatchNorm::BatchNorm(const Scope& scope, int64_t channels, const BatchNormOptions& options)

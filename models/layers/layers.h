@@ -47,9 +47,12 @@ struct Conv2d {
   [[nodiscard]] explicit operator bool() const { return kernel > 0; }
   Var operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x,
                  int64_t stride = 1, bool relu = false) const;
-  // The end of a residual block: the convolution of x, 1x1, added to `addend`.
-  Var added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend,
-               const Var& x) const;
+  // A term of a sum that gives the bias its gradient (Note [Biases of a sum]), stride 1.
+  Var term(const Context& ctx, const PreparedWeights& prepared, const Var& x) const;
+  // The end of a residual block: the convolution of x, 1x1, added to `addend`, whose bias may be
+  // empty.
+  Var added_to(const Context& ctx, const PreparedWeights& prepared, const Var& addend, const Var& x,
+               const Var& addend_bias = {}) const;
   [[nodiscard]] Var bias_var(const Context& ctx) const { return bias ? bias(ctx) : Var(); }
 };
 

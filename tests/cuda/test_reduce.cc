@@ -18,8 +18,9 @@ Twin run(Twins& twins, const Twin& x, bool accumulate, DType dtype) {
   const Shape shape = x.cpu.shape();
   const Twin y = accumulate ? twins.normal({shape[-1]}, dtype) : twins.fresh({shape[-1]}, dtype);
   const Twin scratch = twins.fresh({column_sum_scratch_elems(shape)}, DType::kF64);
-  twins.run(
-      [&](const auto& ex, auto at) { column_sum(ex, at(x), at(y), accumulate, at(scratch)); });
+  twins.run([&](const auto& ex, auto at) {
+    column_sum(ex, at(x), {at(y), accumulate}, {}, at(scratch));
+  });
   return y;
 }
 
@@ -35,6 +36,24 @@ TEST_CASE("column sums") {
       INFO(to_string(shape) << (accumulate ? ", accumulated" : ""));
       twins.require_close(run(twins, x, accumulate, dtype), sum_tolerance(dtype, rows + 1));
     }
+  }
+}
+
+TEST_CASE("column sums for two") {
+  for (const Shape& shape : kShapes) {
+    const int64_t rows = shape.elems() / std::max<int64_t>(shape[-1], 1);
+    Twins twins;
+    const Twin x = twins.normal(shape, DType::kBF16), sums = run(twins, x, false, DType::kF32);
+    const Twin first = twins.fresh({shape[-1]}, DType::kF32);
+    const Twin second = twins.normal({shape[-1]}, DType::kF32);
+    const Twin scratch = twins.fresh({column_sum_scratch_elems(shape)}, DType::kF64);
+    twins.run([&](const auto& ex, auto at) {
+      column_sum(ex, at(x), {at(first)}, {at(second), true}, at(scratch));
+    });
+    INFO(to_string(shape));
+    CHECK(read(first.cuda) == read(sums.cuda));
+    twins.require_close(first, sum_tolerance(DType::kF32, rows + 1));
+    twins.require_close(second, sum_tolerance(DType::kF32, rows + 1));
   }
 }
 

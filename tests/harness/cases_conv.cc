@@ -67,22 +67,28 @@ OpCase shortcut_rewrite(bool up) {
           .length = 192};
 }
 
-// The end of a residual block, with a bias or without.
+// The end of a residual block, with biases of both its branches or without.
 OpCase block_end_case(const Shape& x, int64_t k, bool has_bias) {
   const Shape y{x[0], x[1], x[2], k};
   OpCase c{.name = fmt::format("conv1x1_add/x:{}/k:{}/bias:{:d}", dims(x), k, has_bias),
            .inputs = {{"x", x}, parameter("w", {k, 1, 1, x[3]}), {"addend", y}},
            .run =
                [=](const Context& ctx, Inputs v) {
-                 return Outputs{conv1x1_add(ctx, v[0], v[1], has_bias ? v[3] : Var(), v[2])};
+                 if (!has_bias) return Outputs{conv1x1_add(ctx, v[0], v[1], {}, v[2])};
+                 const Var addend = add_bias(ctx, v[2], v[4].value);
+                 return Outputs{conv1x1_add(ctx, v[0], v[1], v[3], addend, v[4])};
                },
            .composite =
                [=](const Context& ctx, Inputs v) {
-                 const Var bias = has_bias ? v[3] : Var();
-                 return Outputs{add(ctx, conv2d(ctx, v[0], v[1], bias, {}), v[2])};
+                 if (!has_bias) return Outputs{add(ctx, conv2d(ctx, v[0], v[1], {}, {}), v[2])};
+                 const Var addend = add_bias(ctx, v[2], v[4]);
+                 return Outputs{add(ctx, conv2d(ctx, v[0], v[1], v[3], {}), addend)};
                },
            .length = std::max(y.elems() / std::max<int64_t>(1, k), std::max(x[3], k))};
-  if (has_bias) c.inputs.push_back(parameter("bias", {k}));
+  if (has_bias) {
+    c.inputs.push_back(parameter("bias", {k}));
+    c.inputs.push_back(parameter("addend_bias", {k}));
+  }
   return c;
 }
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -31,6 +33,33 @@ OpCase box_downsample_case(const Shape& x, int64_t factor) {
   return c;
 }
 
+// The sum of two images that contain biases; or of which the larger one does, and the smaller one
+// is used `again`, so that its gradient is not that of the sum alone.
+OpCase add_upsampled_biases_case(const Shape& small, bool again) {
+  const Shape large{small[0], 2 * small[1], 2 * small[2], small[3]};
+  const auto outputs = [again](const Context& ctx, const Var& y, const Var& b) {
+    return again ? Outputs{y, scale(ctx, b, 0.5)} : Outputs{y};
+  };
+  OpCase c{.name = fmt::format("add_upsampled_biases/shape:{}/again:{:d}", dims(large), again),
+           .inputs = {{"a", large}, {"b", small}, parameter("bias_a", {small[3]})},
+           .run =
+               [=](const Context& ctx, Inputs in) {
+                 const Var a = add_bias(ctx, in[0], in[2].value);
+                 const Var b = again ? in[1] : add_bias(ctx, in[1], in[3].value);
+                 const Var bias_b = again ? Var() : in[3];
+                 return outputs(ctx, add_upsampled(ctx, a, b, in[2], bias_b), in[1]);
+               },
+           .composite =
+               [=](const Context& ctx, Inputs in) {
+                 const Var a = add_bias(ctx, in[0], in[2]);
+                 const Var b = again ? in[1] : add_bias(ctx, in[1], in[3]);
+                 return outputs(ctx, add(ctx, a, upsample2x(ctx, b)), in[1]);
+               },
+           .length = std::max<int64_t>(4, large.elems() / std::max<int64_t>(1, small[3]))};
+  if (!again) c.inputs.push_back(parameter("bias_b", {small[3]}));
+  return c;
+}
+
 OpCase relu_avg_pool_case(const Shape& x) {
   const auto outputs = [](const std::pair<Var, Var>& both) {
     return Outputs{both.first, both.second};
@@ -56,8 +85,9 @@ OpCase pool_case(const std::string& op, const Shape& x) {
 }
 
 OpCase add_upsampled_case(const Shape& small) {
-  OpCase c = binary_case("add_upsampled", {small[0], 2 * small[1], 2 * small[2], small[3]}, small,
-                         add_upsampled);
+  OpCase c = binary_case(
+      "add_upsampled", {small[0], 2 * small[1], 2 * small[2], small[3]}, small,
+      [](const Context& ctx, const Var& a, const Var& b) { return add_upsampled(ctx, a, b); });
   c.composite = [](const Context& ctx, Inputs in) {
     return Outputs{add(ctx, in[0], upsample2x(ctx, in[1]))};
   };
@@ -80,6 +110,8 @@ std::vector<OpCase> spatial_cases() {
   for (const Shape& s : even) cases.push_back(box_downsample_case(s, 2));
   cases.push_back(box_downsample_case({3, 8, 12, 3}, 4));
   for (const Shape& s : any) cases.push_back(add_upsampled_case(s));
+  for (const Shape& s : any) cases.push_back(add_upsampled_biases_case(s, false));
+  cases.push_back(add_upsampled_biases_case({3, 5, 7, 3}, true));
   return cases;
 }
 

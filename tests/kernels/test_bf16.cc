@@ -105,7 +105,8 @@ const std::vector<std::pair<const char*, Launch>>& launches() {
       {"column_sum",
        [](Operands& o) {
          Tensor y = o.in({5}, 1);
-         column_sum(o.ex, o.in(kImages), y, true, o.doubles(column_sum_scratch_elems(kImages)));
+         column_sum(o.ex, o.in(kImages), {y, true}, {},
+                    o.doubles(column_sum_scratch_elems(kImages)));
          return y;
        }},
       {"softmax",
