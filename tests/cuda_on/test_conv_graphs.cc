@@ -45,6 +45,7 @@ const std::vector<ConvGeometry> kOfBase = {
     conv_geometry({256, 128, 128, 96}, {96, 3, 3, 96}, 1, 1),    // G and D, full resolution
     conv_geometry({256, 8, 8, 1536}, {1536, 3, 3, 1536}, 1, 1),  // deep
     conv_geometry({256, 64, 64, 96}, {192, 1, 1, 96}, 1, 0),     // shortcut
+    conv_geometry({256, 64, 64, 8}, {96, 1, 1, 8}, 1, 0),        // shortcut of pixels, with zeros
     conv_geometry({256, 128, 128, 96}, {192, 4, 4, 96}, 2, 1),   // folded up- and downsampling
     conv_geometry({256, 128, 128, 96}, {3, 3, 3, 96}, 1, 1),     // to RGB
     conv_geometry({256, 128, 128, 3}, {96, 3, 3, 3}, 1, 1),      // from RGB
