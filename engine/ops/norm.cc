@@ -18,7 +18,7 @@ Tensor workspace(const Context& ctx, int64_t doubles) {
 // Statistics of the batch of all ranks, whose moments are merged in a fixed order.
 void global_statistics(const Context& ctx, ConstView x, const BatchStatistics& out) {
   const Tensor scratch = workspace(ctx, batch_moments_scratch_elems(x.shape));
-  if (ctx.comm == nullptr || ctx.comm->size() == 1) {
+  if (rank_count(ctx.comm) == 1) {
     ctx.run([&](const auto& ex) { batch_statistics(ex, x, out, scratch); });
     return;
   }

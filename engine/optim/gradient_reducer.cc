@@ -17,7 +17,9 @@ GradientReducer::GradientReducer(const Context& ctx, ParamStore& store, DType pa
            "{}: gradients of {} cannot travel as {}: as they are, or f32 as bf16", store.name(),
            name_of(grad.dtype()), name_of(payload));
     }
-    payload_ = Tensor::empty(ctx, grad.shape(), payload, MemoryTag::kGradients);
+    if (rank_count(ctx.comm) > 1) {
+      payload_ = Tensor::empty(ctx, grad.shape(), payload, MemoryTag::kGradients);
+    }
   }
   int64_t bucket = 0;
   for (int64_t i = std::ssize(bucket_of_) - 1; i >= 0; --i) {

@@ -20,8 +20,8 @@ class GradientReducer {
  public:
   // A context with a communicator and a store that is allocated for training; both stay as they
   // are. `payload`: the dtype in which gradients travel, their own, or bf16 for those in f32. Then
-  // each rank's are rounded, summed (Communicator: in f32, rounded once), and widened again; the
-  // rounded ones have memory of their own. Throws Error{kConfig} for another.
+  // each of several ranks' are rounded, summed (Communicator: in f32, rounded once), and widened
+  // again; the rounded ones have memory of their own. Throws Error{kConfig} for another.
   GradientReducer(const Context& ctx, ParamStore& store, DType payload);
 
   // The gradient of `entry` is complete, and nobody touches it until finish(). For
@@ -45,7 +45,7 @@ class GradientReducer {
   std::vector<Bucket> buckets_;     // of the store
   std::vector<int64_t> bucket_of_;  // by entry
   std::vector<bool> is_ready_;      // by entry
-  Tensor payload_;                  // bf16; empty where gradients travel as they are
+  Tensor payload_;                  // bf16; empty where gradients stay as they are
 };
 
 }  // namespace bigbigan

@@ -105,7 +105,7 @@ void ParamStore::allocate(const Context& ctx, bool training, const StoreDivision
     return Tensor::zeros(ctx, {elems}, master_dtype(ctx.dtype), tag);
   };
   ctx_ = ctx.with_tape(nullptr);
-  shards_ = division.is_sharded ? ctx.comm : nullptr;
+  shards_ = division.is_sharded && rank_count(ctx.comm) > 1 ? ctx.comm : nullptr;
   const int64_t parts = shards_ == nullptr ? 1 : shards_->size();
   const auto elem_bytes = static_cast<int64_t>(size_of(master_dtype(ctx.dtype)));
   lay_out((division.bucket_bytes - 1) / elem_bytes + 1, parts);

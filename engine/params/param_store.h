@@ -59,7 +59,7 @@ struct StoreDivision {
   // A bucket is closed when it has so many bytes of gradient; the first of the array may have
   // fewer.
   int64_t bucket_bytes = std::numeric_limits<int64_t>::max();
-  bool is_sharded = false;  // over the ranks of the context, if it has any
+  bool is_sharded = false;  // over the ranks of the context, where it has several
 };
 
 // Note [Master weights]: where activations are bf16, everything that adds up over many steps stays

@@ -71,7 +71,7 @@ ExitCode bench_step(const Arguments& args, Communicator* comm, Device& device) {
   if (args.predict) {
     report += "\n" + describe(config, plan_step(config), args.rates, &times.profile);
   }
-  const int ranks = comm == nullptr ? 1 : comm->size();
+  const int ranks = rank_count(comm);
   if (ranks > 1) report = fmt::format("{} ranks; of one of them:\n", ranks) + report;
   if (args.json) report = json(args.step_preset, config, times, name, ranks);
   if (comm == nullptr || comm->rank() == 0) fmt::print("{}", report);

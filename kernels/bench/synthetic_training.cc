@@ -57,7 +57,7 @@ std::vector<ImageBatch> SyntheticTraining::batches(const Tensor& pixels) const {
 
 Tensor SyntheticTraining::noise() const {
   const int64_t r = model_.arch.encoder_resolution;
-  const int ranks = ctx_.comm == nullptr ? 1 : ctx_.comm->size();
+  const int ranks = rank_count(ctx_.comm);
   const Shape shape{config_.train.images_at_a_time(ranks), r, r, config_.model.image_channels};
   std::vector<uint8_t> pixels(shape.elems());
   for (size_t i = 0; i < pixels.size(); ++i) {

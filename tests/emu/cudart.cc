@@ -138,7 +138,8 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
   const bool pageable = target == Place::kPageable || source == Place::kPageable;
   if (pageable && resolve(stream).capture != nullptr) return cudaErrorStreamCaptureUnsupported;
   if (source != Place::kPageable) {
-    const cudaError_t status = enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+    const cudaError_t status =
+        enqueue(stream, [=] { std::memcpy(to, from, bytes); }, {cudaGraphNodeTypeMemcpy, bytes});
     // A pageable target is complete when the call returns; a pinned one only after a wait.
     if (target != Place::kPageable || status != cudaSuccess) return status;
     drain(resolve(stream));
@@ -157,7 +158,8 @@ cudaError_t fill(void* address, int value, size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   const Place place = place_of(address, bytes);
   if (place != Place::kDevice && place != Place::kPinned) return cudaErrorInvalidValue;
-  return enqueue(stream, [=] { std::memset(address, value, bytes); });
+  return enqueue(stream, [=] { std::memset(address, value, bytes); },
+                 {cudaGraphNodeTypeMemset, bytes});
 }
 
 size_t dynamic_shared_limit(const void* kernel) {

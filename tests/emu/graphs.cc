@@ -78,13 +78,13 @@ bool forbidden_by_capture() {
   return forbidden;
 }
 
-bool capture_op(CUstream_st& stream, const Op& op, cudaError_t& status) {
+bool capture_op(CUstream_st& stream, const Op& op, const Work& work, cudaError_t& status) {
   if (stream.capture == nullptr) return false;
   Capture& capture = *stream.capture;
   if (capture.invalid) {
     status = cudaErrorStreamCaptureInvalidated;
   } else {
-    capture.nodes.push_back({op, stream.capture_tail});
+    capture.nodes.push_back({op, work, stream.capture_tail});
     stream.capture_tail = {capture.nodes.size() - 1};
   }
   return true;
@@ -142,6 +142,37 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
     *status = stream.capture->invalid ? cudaStreamCaptureStatusInvalidated
                                       : cudaStreamCaptureStatusActive;
   }
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+  if (nodes != nullptr && *count < graph->nodes.size()) fail("only some nodes: not modelled");
+  *count = graph->nodes.size();
+  for (size_t i = 0; nodes != nullptr && i < *count; ++i) nodes[i] = &graph->nodes[i];
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to,
+                              cudaGraphEdgeData* data, size_t* count) {
+  if (from != nullptr || to != nullptr || data != nullptr) fail("edges: their number alone");
+  *count = 0;
+  for (const Node& node : graph->nodes) *count += node.after.size();
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  *type = node->work.type;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphMemcpyNodeGetParams(cudaGraphNode_t node, cudaMemcpy3DParms* params) {
+  *params = {};
+  params->extent = {node->work.bytes, 1, 1};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphMemsetNodeGetParams(cudaGraphNode_t node, cudaMemsetParams* params) {
+  *params = {.elementSize = 1, .width = node->work.bytes, .height = 1};
   return cudaSuccess;
 }
 

@@ -4,7 +4,8 @@
 // A collective takes its place in its stream. When the stream comes to it, the rank leaves a copy
 // of what it brings, waits for all others, and computes its result from the copies in rank order.
 // Like those of NCCL, the collectives of one communicator run in the order of their calls, whatever
-// their streams.
+// their streams; and those of one rank alone are copies, in place nothing (ncclLaunchOneRank in
+// NCCL's src/device/onerank.cu).
 #include <nccl.h>
 #include <unistd.h>
 
@@ -74,6 +75,9 @@ ncclResult_t submit(ncclComm_t comm, cudaStream_t handle, const Call& call) {
       return refuse(ncclInvalidUsage, "a stream of another device");
     }
   }
+  if (call.root < 0 || static_cast<size_t>(call.root) >= size) {
+    return refuse(ncclInvalidArgument, call.text() + ": no such rank");
+  }
   if (!on_device(call.send, call.sent_bytes(size)) ||
       !on_device(call.receive, call.received_bytes(size))) {
     return refuse(ncclInvalidArgument, call.text() + ": not in device memory");
@@ -81,6 +85,13 @@ ncclResult_t submit(ncclComm_t comm, cudaStream_t handle, const Call& call) {
   if (++comm->calls == settings().nccl_stuck) {
     comm->is_stuck = true;
     return ncclInProgress;
+  }
+  if (size == 1) {
+    if (call.send == call.receive) return ncclSuccess;
+    const cudaError_t status =
+        cudaMemcpyAsync(call.receive, call.send, call.bytes(), cudaMemcpyDeviceToDevice, handle);
+    return status == cudaSuccess ? ncclSuccess
+                                 : refuse(ncclUnhandledCudaError, cudaGetErrorString(status));
   }
   std::shared_ptr<Capture> capture;
   {

@@ -14,6 +14,15 @@
 #include <thread>
 #include <vector>
 
+#include "scheduler.h"
+
+// An operation, what it is, and the nodes it comes after.
+struct CUgraphNode_st {
+  std::function<void()> op;
+  emu::Work work;
+  std::vector<size_t> after;
+};
+
 namespace emu {
 
 using Op = std::function<void()>;
@@ -33,11 +42,8 @@ class Hidden {
   uintptr_t bits_;
 };
 
-// What a graph replays: an operation and the nodes it comes after.
-struct Node {
-  Op op;
-  std::vector<size_t> after;
-};
+// What a graph replays.
+using Node = CUgraphNode_st;
 
 struct Capture {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
@@ -80,7 +86,7 @@ cudaError_t fault_at_wait();
 bool forbidden_by_capture();
 
 // `op` becomes a node if `stream` is capturing; false otherwise. Needs tables() locked.
-bool capture_op(CUstream_st& stream, const Op& op, cudaError_t& status);
+bool capture_op(CUstream_st& stream, const Op& op, const Work& work, cudaError_t& status);
 
 // Whether the bytes lie in one live allocation of device memory.
 bool on_device(const void* address, size_t bytes);

@@ -30,8 +30,13 @@ struct Site {
 // Enqueues a grid of `body`, the kernel with its arguments. An error is left for cudaGetLastError.
 void launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             std::function<void()> body);
+// What a graph says of a node.
+struct Work {
+  cudaGraphNodeType type = cudaGraphNodeTypeKernel;
+  size_t bytes = 0;  // that a copy or a fill writes
+};
 // Enqueues anything else; returns what refused it.
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> op);
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> op, const Work& work = {});
 // Runs a grid of `kernel` to its end on the calling thread.
 void run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes,
               const std::function<void()>& body);

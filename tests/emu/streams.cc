@@ -117,13 +117,13 @@ void run_until(const Record& record) {
   }
 }
 
-cudaError_t enqueue(cudaStream_t handle, Op op) {
+cudaError_t enqueue(cudaStream_t handle, Op op, const Work& work) {
   if (fault() != cudaSuccess) return fault();
   CUstream_st& stream = resolve(handle);
   {
     const std::lock_guard lock(tables());
     cudaError_t status = cudaSuccess;
-    if (capture_op(stream, op, status)) return status;
+    if (capture_op(stream, op, work, status)) return status;
     if (stream.is_null && blocking_stream_captures(stream.device)) {
       return cudaErrorStreamCaptureImplicit;
     }

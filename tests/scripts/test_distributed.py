@@ -47,7 +47,7 @@ class DistributedTest(unittest.TestCase):
         code, records = self.measure(1, mpirun=False)
         self.assertEqual(code, 0)
         self.assertEqual([r["ranks"] for r in records], [1] * 9)
-        self.assertEqual([r["with_ranks"] for r in records if r.get("preset") == "base"], [False, True, False, True])
+        self.assertEqual([r["with_ranks"] for r in records if r.get("preset") == "base"], [False, True, True, False])
         for r in records:
             self.assertEqual("--ranks" in r["command"], r.get("with_ranks", False))
 

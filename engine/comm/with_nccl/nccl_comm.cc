@@ -171,7 +171,8 @@ class NcclCommunicator final : public DeviceCommunicator {
  private:
   void sum(View values, cudaStream_t stream);
   void sum(View values, View mine, cudaStream_t stream);  // reduce-scatter
-  // What comes to it runs behind all that the main stream has, until finish_sums().
+  // What comes to it runs behind all that the main stream has, and beside what that gets until
+  // finish_sums().
   [[nodiscard]] cudaStream_t fork_side_stream();
   // call(comm), and waits until what it begins is enqueued.
   template <class Call>
@@ -274,6 +275,7 @@ void NcclCommunicator::sum(View values, View mine, cudaStream_t stream) {
 }
 
 cudaStream_t NcclCommunicator::fork_side_stream() {
+  if (size() == 1) return stream_;  // a sum over one rank is nothing that could run beside others
   side_.fork();
   is_forked_ = true;
   return side_.get();

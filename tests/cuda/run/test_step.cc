@@ -2,8 +2,9 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "engine/comm/communicator.h"
+#include "engine/comm/device_communicator.h"
 #include "engine/core/backend_cuda/cuda_device.h"
+#include "kernels/common/cuda_status.h"
 #include "kernels/random/philox.h"
 #include "tests/models/small_model.h"
 #include "train/captured_step.h"
@@ -38,7 +39,7 @@ struct Run {
         batch_ctx{.exec = exec,
                   .allocator = batch_allocator != nullptr ? batch_allocator : &allocator},
         model(config.model) {
-    model.allocate(ctx, true);
+    model.allocate(ctx, true, config.ranks.division());
     model.initialize(1);
     step.emplace(this->config, model, ctx);
   }
@@ -189,11 +190,11 @@ TEST_CASE("CUDA step: a gradient that is not finite changes nothing") {
 namespace {
 
 // Trains with a recorded step and with one that is launched, and compares all bits.
-void check_recorded(const Config& config, int steps, Communicator* comm = nullptr) {
+void check_recorded(const Config& config, int steps) {
   const std::unique_ptr<Accelerator> device = open_cuda(0);
   const std::unique_ptr<Allocator> pool = device->private_pool();
-  Run plain(config, device->exec(), device->allocator(), nullptr, comm),
-      captured(config, device->exec(), *pool, &device->allocator(), comm);
+  Run plain(config, device->exec(), device->allocator()),
+      captured(config, device->exec(), *pool, &device->allocator());
   CapturedStep step(*captured.step, *device);
   for (int s = 1; s <= steps; ++s) {
     const StepReport expected = plain.train_step(s);
@@ -211,6 +212,72 @@ void check_recorded(const Config& config, int steps, Communicator* comm = nullpt
   REQUIRE(captured.step->report().d_updates == plain.step->report().d_updates);
 }
 
+// What a graph holds, as text that shows where two differ.
+std::string contents_of(cudaGraph_t graph) {
+  size_t count = 0, edges = 0, bytes = 0;  // bytes: that copies and fills write
+  check_cuda(cudaGraphGetNodes(graph, nullptr, &count), "nodes");
+  std::vector<cudaGraphNode_t> nodes(count);
+  check_cuda(cudaGraphGetNodes(graph, nodes.data(), &count), "nodes");
+  check_cuda(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &edges), "edges");
+  int kernels = 0, copies = 0, fills = 0;
+  for (const cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
+    check_cuda(cudaGraphNodeGetType(node, &type), "type");
+    if (type == cudaGraphNodeTypeKernel) {
+      ++kernels;
+    } else if (type == cudaGraphNodeTypeMemcpy) {
+      cudaMemcpy3DParms copy{};
+      check_cuda(cudaGraphMemcpyNodeGetParams(node, &copy), "copy");
+      bytes += copy.extent.width;
+      ++copies;
+    } else if (type == cudaGraphNodeTypeMemset) {
+      cudaMemsetParams fill{};
+      check_cuda(cudaGraphMemsetNodeGetParams(node, &fill), "fill");
+      bytes += fill.elementSize * fill.width * fill.height;
+      ++fills;
+    }
+  }
+  return fmt::format("{} nodes: {} kernels, {} copies, {} fills, both of {} bytes; {} edges", count,
+                     kernels, copies, fills, bytes, edges);
+}
+
+struct RecordedStep {
+  std::string contents;
+  std::vector<double> weights;  // of D, after the step before
+};
+
+// The second step, of one rank that speaks through NCCL or of none.
+RecordedStep record_step(const Config& config, bool with_nccl) {
+  const std::unique_ptr<Accelerator> device = open_cuda(0);
+  const std::unique_ptr<Allocator> pool = device->private_pool();
+  SelfCommunicator alone;
+  const auto nccl = with_nccl ? make_nccl_communicator(alone, device->exec(), 60) : nullptr;
+  Run run(config, device->exec(), *pool, &device->allocator(), nccl.get());
+  run.train_step(1);
+  RecordedStep recorded{.weights = read(run.model.d_store.value)};
+  const std::vector<ImageBatch> batches = run.next_batches();
+  const cudaStream_t stream = std::get<CudaExec>(device->exec()).stream;
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+  run.step->run(batches, 2);
+  check_cuda(cudaStreamEndCapture(stream, &graph), "capture");
+  recorded.contents = contents_of(graph);
+  cudaGraphDestroy(graph);
+  return recorded;
+}
+
+// Bytes that the launchers of a step move, which those of the CPU know.
+int64_t bytes_of_step(const Config& config, Communicator* comm) {
+  struct Moved final : KernelObserver {
+    int64_t bytes = 0;
+    void begin(std::string_view, const LaunchWork& work) override { bytes += work.bytes; }
+    void end() override {}
+  } moved;
+  HostAllocator host;
+  Run(config, CpuExec{.observer = &moved}, host, nullptr, comm).train_step(1);
+  return moved.bytes;
+}
+
 }  // namespace
 
 TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one by one") {
@@ -218,12 +285,25 @@ TEST_CASE("CUDA step: recorded once and replayed, the same bits as launched one 
   check_recorded(step_config(GENERATE("f32", "bf16")), kAveragesFrom + 1);
 }
 
-TEST_CASE("CUDA step: recorded with the buckets in which gradients travel as bf16") {
-  SelfCommunicator alone;
-  Config config = step_config();
-  config.ranks.bucket_mib = 1.0 / 1024;
-  config.ranks.gradient_dtype = "bf16";
-  check_recorded(config, 3, &alone);
+TEST_CASE("CUDA step: recorded by one rank of NCCL, it holds what it holds without ranks") {
+  for (const char* precision : {"f32", "bf16"}) {
+    Config config = step_config(precision);
+    const RecordedStep expected = record_step(config, false);
+    const int64_t bytes = bytes_of_step(config, nullptr);
+    SelfCommunicator alone;
+    config.ranks.bucket_mib = 1.0 / 1024;
+    for (const char* gradients : {"f32", "bf16"}) {
+      for (const bool is_sharded : {false, true}) {
+        INFO(precision << ", gradients as " << gradients << (is_sharded ? ", sharded" : ""));
+        config.ranks.gradient_dtype = gradients;
+        config.ranks.shard_optimizer = is_sharded;
+        const RecordedStep found = record_step(config, true);
+        CHECK(found.contents == expected.contents);
+        CHECK((found.weights == expected.weights));
+        CHECK(bytes_of_step(config, &alone) == bytes);
+      }
+    }
+  }
 }
 
 TEST_CASE("CUDA step: micro-batches recorded once and replayed") {
