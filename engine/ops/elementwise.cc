@@ -146,9 +146,9 @@ Var slice_features(const Context& ctx, const Var& x, int64_t begin, int64_t end)
   ctx.run([&](const auto& ex) { copy_features(ex, x.view(), begin, y, 0, end - begin, false); });
   return record(ctx, "slice_features", {x}, y, [begin, end](Backward& b) {
     const GradTarget d = b.grad(0);
+    if (!d.accumulate) b.ctx.allocator->memory().fill(d.view.data, 0, d.view.bytes());
     b.ctx.run([&](const auto& ex) {
-      if (!d.accumulate) scale(ex, d.view, 0.0, d.view, false);
-      copy_features(ex, b.d_output(), 0, d.view, begin, end - begin, true);
+      copy_features(ex, b.d_output(), 0, d.view, begin, end - begin, d.accumulate);
     });
   });
 }

@@ -76,6 +76,10 @@ std::vector<OpCase> elementwise_cases() {
     cases.push_back(unary_case("slice_features", s, [](const Context& ctx, const Var& x) {
       return slice_features(ctx, x, x.shape()[-1] / 3, x.shape()[-1]);
     }));
+    // The gradient of what is sliced lies in fresh memory.
+    cases.push_back(unary_case("slice_of_tanh", s, [](const Context& ctx, const Var& x) {
+      return slice_features(ctx, tanh(ctx, x), 0, x.shape()[-1] / 2);
+    }));
     cases.push_back(unary_case("used_twice", s, [](const Context& ctx, const Var& x) {
       return add(ctx, tanh(ctx, x), x);
     }));
