@@ -116,17 +116,39 @@ ExitCode run_to_end(Trainer& trainer, const Vfs::Path& run) {
   }
 }
 
-// Makes the run's directory and takes it for this process.
-std::unique_ptr<RunLock> take_directory(Vfs& vfs, const Vfs::Path& run, bool is_resuming) {
-  make_directories(vfs, run);
-  auto lock = std::make_unique<RunLock>(run);
-  if (!is_resuming && vfs.exists(saved_config(run))) {
-    fail(ExitCode::kCannotCreate,
-         "{} already holds a run; continue it with --resume {}, or give another --run-dir",
-         run.string(), run.string());
+// The run's directory, made where there is none and taken for this process. A start that fails and
+// leaves nothing in it takes away what it has made.
+class RunDirectory {
+ public:
+  RunDirectory(Vfs& vfs, const Vfs::Path& run, bool is_resuming) : vfs_(vfs) {
+    for (Vfs::Path path = run; !path.empty() && !vfs.exists(path); path = path.parent_path()) {
+      made_.push_back(path);
+    }
+    make_directories(vfs, run);
+    lock_.emplace(run);
+    if (!is_resuming && vfs.exists(saved_config(run))) {
+      fail(ExitCode::kCannotCreate,
+           "{} already holds a run; continue it with --resume {}, or give another --run-dir",
+           run.string(), run.string());
+    }
   }
-  return lock;
-}
+  ~RunDirectory() {
+    try {
+      if (made_.empty() || vfs_.list(made_.front()) != std::vector<std::string>{RunLock::kFile})
+        return;
+      vfs_.remove_file(made_.front() / RunLock::kFile);
+      for (const Vfs::Path& path : made_) vfs_.remove_directory(path);
+    } catch (const Error&) {  // in use by others, too: what led here is told
+    }
+  }
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+ private:
+  Vfs& vfs_;
+  std::vector<Vfs::Path> made_;  // inside out
+  std::optional<RunLock> lock_;
+};
 
 // Threads of this rank: its part of the host's cores, unless the launcher has bound it to some.
 int threads_of(const World& world, int64_t option) {
@@ -165,10 +187,10 @@ ExitCode train(World& world, Vfs& vfs, const Arguments& args, const Config& conf
   Device device(device_of_rank(world, args.device), threads_of(world, config.train.threads));
   const bool is_resuming = !args.resume.empty();
   Vfs::Path run = is_resuming ? args.resume : args.run_dir;
-  std::unique_ptr<RunLock> lock;
+  std::optional<RunDirectory> directory;
   if (comm.rank() == 0) {
     if (run.empty()) run = new_run_directory(vfs, args.preset);
-    lock = take_directory(vfs, run, is_resuming);
+    directory.emplace(vfs, run, is_resuming);
   }
   run = broadcast_text(comm, run.string(), 0);
   Ranks::DeviceMaker make_device;

@@ -109,10 +109,7 @@ Trainer::Trainer(Vfs& vfs, Vfs::Path run, const Config& config, Device& device, 
   if (step_pool_) captured_ = std::make_unique<CapturedStep>(*step_, *device_.accelerator());
   resume();
   state_.config = config_text(config_);
-  if (ranks_.is_root()) {
-    check_room();
-    log_ = std::make_unique<RunLog>(vfs_, run_, config_, state_.step);
-  }
+  if (ranks_.is_root()) check_room();
 }
 
 void Trainer::resume() {
@@ -354,6 +351,7 @@ bool Trainer::finished() const {
 
 ExitCode Trainer::run() {
   const Ranks::InPhase phase(ranks_, Phase::kStep);
+  if (ranks_.is_root()) log_ = std::make_unique<RunLog>(vfs_, run_, config_, state_.step);
   if (state_.step == 0) {
     if (ranks_.is_root()) draw_reals();
     if (config_.sample.every_steps > 0) draw_grids();

@@ -42,7 +42,7 @@ void take(int fd, const Vfs::Path& path) {
 }  // namespace
 
 RunLock::RunLock(const Vfs::Path& run) {
-  const Vfs::Path path = run / "run.lock";
+  const Vfs::Path path = run / kFile;
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd_ < 0) {
     fail(ExitCode::kCannotCreate, "create {}: {}", path.string(), std::strerror(errno));

@@ -5,11 +5,13 @@
 
 namespace bigbigan {
 
-// Holds `run`/run.lock, which names this process and host, until destruction; the lock goes with
+// Holds `run`/kFile, which names this process and host, until destruction; the lock goes with
 // the process however it ends. Throws Error{kCannotCreate}, naming the owner, when another one
 // holds it.
 class RunLock {
  public:
+  static constexpr const char* kFile = "run.lock";
+
   explicit RunLock(const Vfs::Path& run);
   ~RunLock();
   RunLock(const RunLock&) = delete;

@@ -118,6 +118,24 @@ TEST_CASE("bad input: a run directory that cannot be made or written") {
                   0, {});
 }
 
+TEST_CASE("bad input: a start that fails leaves no folder behind") {
+  const TinyTraining tiny;
+  const std::string start =
+      "cd " + (tiny / "").string() + " && " + trainer() + " --config tiny.toml --data ";
+  const auto refused = [&](const std::string& arguments, int code) {
+    require_refused(run_process({"/bin/sh", "-c", start + arguments}), code, {});
+  };
+  refused("none.npy", 66);
+  refused("images.npy train.batch=1000", 78);
+  refused("images.npy --init-from none", 66);
+  refused("images.npy checkpoint.keep=1000000000 train.steps=4000000000", 74);
+  REQUIRE_FALSE(std::filesystem::exists(tiny / "runs"));
+  // What was there stays.
+  std::filesystem::create_directories(tiny / "given");
+  refused("none.npy --run-dir given", 66);
+  REQUIRE(std::filesystem::exists(tiny / "given"));
+}
+
 TEST_CASE("bad input: results that cannot be written are a failure") {
   if (::access("/dev/full", W_OK) != 0) return;
   const std::string command = trainer() + " --preset fmnist-32-tiny --describe > /dev/full";
