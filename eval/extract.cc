@@ -33,9 +33,9 @@ std::string field(std::string text) {
 }
 
 std::string index_text(const ImageSource& images, int64_t begin, int64_t end) {
-  std::string text = "row\tpath\tlabel\twidth\theight\tstatus\n";
+  std::string text = "row\tpath\tlabel\twidth\theight\n";
   for (int64_t i = begin; i < end; ++i) {
-    text += fmt::format("{}\t{}\t{}\t{}\t{}\tok\n", i, field(images.path(i)), images.label(i),
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\n", i, field(images.path(i)), images.label(i),
                         images.resolution(), images.resolution());
   }
   return text;

@@ -1,7 +1,7 @@
 // Features of images as matrices: BN+CReLU, labels, and the files they are kept in.
 //
 // Note [Feature files]: a folder holds features.npy (N, D) f32, labels.npy (N) i64 with -1 for
-// none, index.tsv (row path label width height status) and feature_stats.npy (2, D) f64, the mean
+// none, index.tsv (row path label width height) and feature_stats.npy (2, D) f64, the mean
 // and the biased variance of each AvePool feature; all in the order of the data set. Shard i of n
 // adds _<i> to the names and writes no statistics: they would be those of a part.
 #pragma once
