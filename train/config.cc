@@ -21,90 +21,126 @@ ConfigField free_among_ranks(ConfigField field) {
   return field;
 }
 
-}  // namespace
+constexpr double kMany = 1e12;
 
-std::vector<ConfigField> config_fields(Config& c) {
-  constexpr double kMany = 1e12;
-  std::vector<ConfigField> fields = config_fields(c.model);
-  const std::vector<ConfigField> rest = {
-      free_among_ranks(
-          {"data.path", &c.data.path, "folder with IDX files, or .npy file of images"}),
-      {"data.flip", &c.data.flip, "mirror training images left to right at random"},
-      {"data.val_images", &c.data.val_images,
+std::vector<ConfigField> fields_of(DataConfig& c) {
+  return {
+      free_among_ranks({"data.path", &c.path, "folder with IDX files, or .npy file of images"}),
+      {"data.flip", &c.flip, "mirror training images left to right at random"},
+      {"data.val_images", &c.val_images,
        "training images held out for choosing models and settings", 0, kMany},
-      free_on_resume({"train.steps", &c.train.steps,
+  };
+}
+
+std::vector<ConfigField> fields_of(TrainConfig& c) {
+  return {
+      free_on_resume({"train.steps", &c.steps,
                       "steps to train: d_steps updates of D each, and one of G and E", 1, kMany}),
-      free_on_resume({"train.minutes", &c.train.minutes,
+      free_on_resume({"train.minutes", &c.minutes,
                       "stop after this time of training, with a checkpoint; 0: no limit", 0,
                       kMany}),
-      {"train.batch", &c.train.batch, "images per update, over all ranks", 1, 1 << 20},
-      {"train.micro_batches", &c.train.micro_batches,
+      {"train.batch", &c.batch, "images per update, over all ranks", 1, 1 << 20},
+      {"train.micro_batches", &c.micro_batches,
        "parts of the batch, computed one after another in the memory of one; batch norm takes the "
        "statistics of each part",
        1, 1 << 20},
-      {"train.d_steps", &c.train.d_steps, "updates of D per step", 1, 64},
-      {"train.ema_decay", &c.train.ema_decay, "decay of the moving averages of G and E", 0, 1},
-      {"train.ema_start", &c.train.ema_start,
-       "before this step the averages equal the live weights", 0, kMany},
-      {"train.seed", &c.train.seed, "seed of initial weights, latents, noise and data order", 0,
+      {"train.d_steps", &c.d_steps, "updates of D per step", 1, 64},
+      {"train.ema_decay", &c.ema_decay, "decay of the moving averages of G and E", 0, 1},
+      {"train.ema_start", &c.ema_start, "before this step the averages equal the live weights", 0,
        kMany},
-      free_among_ranks({"train.threads", &c.train.threads,
-                        "CPU threads; 0: the cores this process may use", 0, 1024}),
-      free_on_resume({"train.max_bad_steps", &c.train.max_bad_steps,
+      {"train.seed", &c.seed, "seed of initial weights, latents, noise and data order", 0, kMany},
+      free_among_ranks(
+          {"train.threads", &c.threads, "CPU threads; 0: the cores this process may use", 0, 1024}),
+      free_on_resume({"train.max_bad_steps", &c.max_bad_steps,
                       "steps skipped in a row for NaN or Inf before the run ends with exit 79", 1,
                       kMany}),
-      free_on_resume({"train.capture", &c.train.capture,
+      free_on_resume({"train.capture", &c.capture,
                       "on a GPU, record the launches of a step once and replay them"}),
-      {"train.measure_rewrites", &c.train.measure_rewrites,
+      {"train.measure_rewrites", &c.measure_rewrites,
        "on a GPU, time each block of G and D with and without its exact rewrite before step 1, and "
        "take the faster"},
       {.key = "train.precision",
-       .value = &c.train.precision,
+       .value = &c.precision,
        .doc = "dtype of activations; with bf16, weights are kept and pictures drawn in f32",
        .choices = {"f32", "bf16"}},
-      {"optim.g_lr", &c.optim.g_lr, "Adam's learning rate of G", 0, 1},
-      {"optim.d_lr", &c.optim.d_lr, "Adam's learning rate of D", 0, 1},
-      {"optim.e_lr", &c.optim.e_lr, "Adam's learning rate of E", 0, 1},
-      {"optim.beta1", &c.optim.beta1, "Adam's decay of the mean", 0, 0.999999},
-      {"optim.beta2", &c.optim.beta2, "Adam's decay of the square", 0, 0.999999},
-      {"optim.eps", &c.optim.eps, "Adam's epsilon", 0, 1},
-      free_on_resume({"checkpoint.every_steps", &c.checkpoint.every_steps,
+  };
+}
+
+std::vector<ConfigField> fields_of(OptimConfig& c) {
+  return {
+      {"optim.g_lr", &c.g_lr, "Adam's learning rate of G", 0, 1},
+      {"optim.d_lr", &c.d_lr, "Adam's learning rate of D", 0, 1},
+      {"optim.e_lr", &c.e_lr, "Adam's learning rate of E", 0, 1},
+      {"optim.beta1", &c.beta1, "Adam's decay of the mean", 0, 0.999999},
+      {"optim.beta2", &c.beta2, "Adam's decay of the square", 0, 0.999999},
+      {"optim.eps", &c.eps, "Adam's epsilon", 0, 1},
+  };
+}
+
+std::vector<ConfigField> fields_of(CheckpointConfig& c) {
+  return {
+      free_on_resume({"checkpoint.every_steps", &c.every_steps,
                       "steps between two checkpoints; 0: one at the end", 0, kMany}),
-      free_on_resume({"checkpoint.keep", &c.checkpoint.keep, "newest checkpoints kept", 1, kMany}),
-      free_on_resume({"checkpoint.milestone_steps", &c.checkpoint.milestone_steps,
+      free_on_resume({"checkpoint.keep", &c.keep, "newest checkpoints kept", 1, kMany}),
+      free_on_resume({"checkpoint.milestone_steps", &c.milestone_steps,
                       "multiples of this are kept for ever; 0: none", 0, kMany}),
-      free_on_resume({"log.every_steps", &c.log.every_steps,
-                      "steps between two lines of stats.jsonl", 1, kMany}),
-      free_on_resume({"sample.every_steps", &c.sample.every_steps,
+  };
+}
+
+std::vector<ConfigField> fields_of(LogConfig& c) {
+  return {
+      free_on_resume(
+          {"log.every_steps", &c.every_steps, "steps between two lines of stats.jsonl", 1, kMany}),
+  };
+}
+
+std::vector<ConfigField> fields_of(SampleConfig& c) {
+  return {
+      free_on_resume({"sample.every_steps", &c.every_steps,
                       "steps between two grids of samples and reconstructions; 0: none", 0, kMany}),
-      free_on_resume({"sample.images", &c.sample.images, "images in a grid", 1, 4096}),
-      free_on_resume({"ranks.setup_seconds", &c.ranks.setup_seconds,
+      free_on_resume({"sample.images", &c.images, "images in a grid", 1, 4096}),
+  };
+}
+
+std::vector<ConfigField> fields_of(RanksConfig& c) {
+  return {
+      free_on_resume({"ranks.setup_seconds", &c.setup_seconds,
                       "many ranks: seconds that one may be late in set-up and in the first step", 1,
                       kMany}),
-      free_on_resume({"ranks.step_seconds", &c.ranks.step_seconds,
+      free_on_resume({"ranks.step_seconds", &c.step_seconds,
                       "seconds late in a step, or twenty times the last step where that is more", 1,
                       kMany}),
-      free_on_resume({"ranks.checkpoint_seconds", &c.ranks.checkpoint_seconds,
+      free_on_resume({"ranks.checkpoint_seconds", &c.checkpoint_seconds,
                       "seconds late in a checkpoint", 1, kMany}),
-      free_on_resume({"ranks.picture_seconds", &c.ranks.picture_seconds,
+      free_on_resume({"ranks.picture_seconds", &c.picture_seconds,
                       "seconds late while pictures are drawn", 1, kMany}),
       free_on_resume(
-          {"ranks.compare_every_steps", &c.ranks.compare_every_steps,
+          {"ranks.compare_every_steps", &c.compare_every_steps,
            "steps between two comparisons of all ranks' weights; before each checkpoint they "
            "are compared too",
            1, kMany}),
-      {"ranks.bucket_mib", &c.ranks.bucket_mib,
+      {"ranks.bucket_mib", &c.bucket_mib,
        "MiB of gradients that are summed together, as soon as the backward pass has formed them",
        0.001, 65536},
       {.key = "ranks.gradient_dtype",
-       .value = &c.ranks.gradient_dtype,
+       .value = &c.gradient_dtype,
        .doc = "dtype in which gradients travel; bf16 halves the bytes and rounds them to 8 bits",
        .choices = {"f32", "bf16"}},
-      free_on_resume({"ranks.shard_optimizer", &c.ranks.shard_optimizer,
+      free_on_resume({"ranks.shard_optimizer", &c.shard_optimizer,
                       "each of N ranks keeps an N-th of Adam's moments and moving averages: less "
                       "memory, the same results"}),
   };
-  fields.insert(fields.end(), rest.begin(), rest.end());
+}
+
+}  // namespace
+
+std::vector<ConfigField> config_fields(Config& c) {
+  std::vector<ConfigField> fields = config_fields(c.model);
+  for (const std::vector<ConfigField>& section :
+       {fields_of(c.data), fields_of(c.train), fields_of(c.optim), fields_of(c.checkpoint),
+        fields_of(c.log), fields_of(c.sample), fields_of(c.ranks)}) {
+    fields.insert(fields.end(), section.begin(), section.end());
+  }
   return fields;
 }
 
