@@ -27,8 +27,8 @@ LIMIT = {"engine": 60, "eager": 60, "compiled": 150}    # seconds
 
 def engine_command(arguments, preset, precision, batch, d_steps):
     rounds = "1" if arguments.emulated else "10"
-    command = [arguments.bench, "--device", "cuda", "--step", preset, "--json", "--rounds", rounds,
-               f"train.batch={batch}", f"train.d_steps={d_steps}"]
+    command = [arguments.bench, "--device", "cuda", "--step", preset, "--rounds", rounds, f"train.batch={batch}",
+               f"train.d_steps={d_steps}"]
     return command + ([f"train.precision={precision}"] if precision != "f32" else [])
 
 
@@ -55,7 +55,6 @@ def rates_of(bench):
 def predict(arguments, case, seconds):
     """What bigbigan-bench prints of a step's launchers, or the problem."""
     command = [*engine_command(arguments, *case), "--predict", *rates_of(arguments.out.parent / "bench.json")]
-    command.remove("--json")
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds)
         return done.stdout
@@ -90,7 +89,7 @@ def with_seconds(found):
 def record(arguments, preset, precision, batch, d_steps, form, seconds):
     case = {"preset": preset, "precision": precision, "batch": batch, "d_steps": d_steps, "form": form}
     if form == "engine":
-        found = with_seconds(measure(engine_command(arguments, preset, precision, batch, d_steps), seconds))
+        found = with_seconds(measure([*engine_command(arguments, preset, precision, batch, d_steps), "--json"], seconds))
     else:
         found = measure(peer_command(arguments, preset, precision, batch, d_steps, form), seconds,
                         peer_environment(arguments))
