@@ -26,8 +26,8 @@ WaitLimits limits_of(const RanksConfig& c) {
   return {c.setup_seconds, c.step_seconds, c.checkpoint_seconds, c.picture_seconds};
 }
 
-// Rank 0 leaves a word in the run directory; whoever reads another one, or none, sees another
-// directory.
+// Rank 0 leaves a word in the run directory, and nothing of an earlier launch, which may have had
+// more ranks; whoever reads another word, or none, sees another directory.
 void check_shared(World& world, Vfs& vfs, const Vfs::Path& folder) {
   Communicator& comm = world.communicator();
   const Vfs::Path file = folder / kSession;
@@ -35,6 +35,7 @@ void check_shared(World& world, Vfs& vfs, const Vfs::Path& folder) {
   if (comm.rank() == 0) {
     word = fmt::format("{:08x}{:08x}", std::random_device{}(), std::random_device{}());
     make_directories(vfs, folder);
+    for (const std::string& name : vfs.list(folder)) vfs.remove_file(folder / name);
     write_file_atomic(vfs, file, word);
   }
   word = broadcast_text(comm, word, 0);

@@ -76,11 +76,14 @@ TEST_CASE("ranks: a run that is stopped goes on bit for bit, and with fewer rank
   for (const int n : {1, 3, 4}) {
     const std::string name = std::to_string(n);
     std::filesystem::copy(tiny / "run", tiny / name, std::filesystem::copy_options::recursive);
+    const auto tenth = (tiny / name) / "ranks" / "rank-00009";  // of an earlier launch
+    write_raw(tenth, "");
     const ProcessResult other = train(tiny, n, name, rest);
     INFO(other.err);
     REQUIRE(other.code == 0);
     REQUIRE(resumed_from(other) == at);
     CHECK(count(other.err, "2 ranks before, " + name + " now") == 1);
+    CHECK(std::filesystem::exists(tenth) == (n == 1));
     CHECK(distance(losses(tiny, name), losses(tiny, "whole")) < 2e-3);
   }
   REQUIRE(train(tiny, 2, "run", rest).code == 0);
