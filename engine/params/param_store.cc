@@ -47,7 +47,7 @@ Var Param::master(const Context& ctx) const {
   return store->var(ctx, index, master_dtype(ctx.dtype));
 }
 const Shape& Param::shape() const { return store->entry(index).shape; }
-Tensor Buffer::operator()(const Context& ctx) const { return store->buffer(ctx, index); }
+Tensor Buffer::operator()() const { return store->buffer(index); }
 
 Param ParamStore::add(std::string name, const Shape& shape, Init init, ParamLayout layout) {
   check(!value, "{}: {} declared after allocate()", name_, name);
@@ -258,7 +258,7 @@ NormalizedWeights ParamStore::normalized_weights(int64_t piece) const {
   return weights;
 }
 
-Tensor ParamStore::buffer(const Context&, int index) const {
+Tensor ParamStore::buffer(int index) const {
   return of(buffer_entries_[index], static_cast<bool>(averages_));
 }
 

@@ -51,7 +51,7 @@ struct Buffer {
   ParamStore* store = nullptr;
   int index = -1;
 
-  [[nodiscard]] Tensor operator()(const Context& ctx) const;
+  [[nodiscard]] Tensor operator()() const;
 };
 
 // How the ranks of a training divide the work on a store: the same on all of them.
@@ -164,7 +164,7 @@ class ParamStore {
   [[nodiscard]] NormalizedWeights normalized_weights(int64_t piece) const;
   // Forms `packed` anew; to be called when `value` has changed. Nothing to do where it is empty.
   void pack();
-  Tensor buffer(const Context& ctx, int index) const;
+  [[nodiscard]] Tensor buffer(int index) const;
   // Starts the moving averages, if it keeps any, anew from the live weights and statistics.
   void reset_ema();
 

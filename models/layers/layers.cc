@@ -62,7 +62,7 @@ BatchNorm::BatchNorm(const Scope& scope, int64_t channels, const BatchNormOption
       options(options) {}
 
 Var BatchNorm::operator()(const Context& ctx, const Var& x) const {
-  return batch_norm(ctx, x, gain(ctx), bias(ctx), running_mean(ctx), running_var(ctx), options);
+  return batch_norm(ctx, x, gain(ctx), bias(ctx), running_mean(), running_var(), options);
 }
 
 ConditionalBatchNorm::ConditionalBatchNorm(const Scope& scope, int64_t channels, int64_t condition,
@@ -82,7 +82,7 @@ Var ConditionalBatchNorm::operator()(const Context& ctx, const PreparedWeights& 
   BatchNormOptions fused = options;
   fused.upsample = upsample;
   return batch_norm(ctx, x, gain(ctx, prepared, condition), bias(ctx, prepared, condition),
-                    running_mean(ctx), running_var(ctx), fused, shift);
+                    running_mean(), running_var(), fused, shift);
 }
 
 Attention::Attention(const Scope& scope, int64_t channels)

@@ -18,7 +18,7 @@ PreparedWeights SpectralSet::prepare(const Context& ctx) const {
     const Param& weight = weights_[i];
     const auto [v, sigma] = weight.store->spectral_results(ctx, i);
     weights.push_back({.w = weight.master(without_tape).value,
-                       .u = u_[i](ctx),
+                       .u = u_[i](),
                        .v = v,
                        .sigma = sigma,
                        .dtype = dtype_of(ctx, {weight, i})});
