@@ -99,6 +99,36 @@ TEST_CASE("a second stream joins a capture by an event, and back") {
   CHECK(sum.host()[0] == 9);
 }
 
+TEST_CASE("a graph tells its nodes, their bytes, and how many edges are between them") {
+  TwoStreams s;
+  DeviceArray<float> x(3), y(3);
+  begin(s.first);
+  launch(set_kernel, 1, 1, 0, s.first, x.data(), 1.0f);
+  cudaMemcpyAsync(y.data(), x.data(), 8, cudaMemcpyDeviceToDevice, s.first);
+  cudaMemsetAsync(x.data(), 0, 12, s.first);
+  cudaGraph_t graph = nullptr;
+  REQUIRE(cudaStreamEndCapture(s.first, &graph) == cudaSuccess);
+  size_t count = 0, edges = 0;
+  REQUIRE(cudaGraphGetNodes(graph, nullptr, &count) == cudaSuccess);
+  REQUIRE(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &edges) == cudaSuccess);
+  REQUIRE(count == 3);
+  REQUIRE(edges == 2);
+  cudaGraphNode_t nodes[3] = {};
+  cudaGraphGetNodes(graph, nodes, &count);
+  cudaGraphNodeType types[3] = {};
+  for (int i = 0; i < 3; ++i) cudaGraphNodeGetType(nodes[i], &types[i]);
+  CHECK(types[0] == cudaGraphNodeTypeKernel);
+  CHECK(types[1] == cudaGraphNodeTypeMemcpy);
+  CHECK(types[2] == cudaGraphNodeTypeMemset);
+  cudaMemcpy3DParms copy{};
+  cudaGraphMemcpyNodeGetParams(nodes[1], &copy);
+  CHECK(copy.extent.width * copy.extent.height * copy.extent.depth == 8);
+  cudaMemsetParams fill{};
+  cudaGraphMemsetNodeGetParams(nodes[2], &fill);
+  CHECK(fill.elementSize * fill.width * fill.height == 12);
+  cudaGraphDestroy(graph);
+}
+
 TEST_CASE("kernel arguments are those of the capture") {
   TwoStreams s;
   DeviceArray<float> x(1);
