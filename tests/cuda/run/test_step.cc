@@ -292,16 +292,14 @@ TEST_CASE("CUDA step: recorded by one rank of NCCL, it holds what it holds witho
     const int64_t bytes = bytes_of_step(config, nullptr);
     SelfCommunicator alone;
     config.ranks.bucket_mib = 1.0 / 1024;
-    for (const char* gradients : {"f32", "bf16"}) {
-      for (const bool is_sharded : {false, true}) {
-        INFO(precision << ", gradients as " << gradients << (is_sharded ? ", sharded" : ""));
-        config.ranks.gradient_dtype = gradients;
-        config.ranks.shard_optimizer = is_sharded;
-        const RecordedStep found = record_step(config, true);
-        CHECK(found.contents == expected.contents);
-        CHECK((found.weights == expected.weights));
-        CHECK(bytes_of_step(config, &alone) == bytes);
-      }
+    for (const bool sends_less : {false, true}) {
+      INFO(precision << (sends_less ? ", gradients as bf16, a sharded optimiser" : ""));
+      if (sends_less) config.ranks.gradient_dtype = "bf16";
+      config.ranks.shard_optimizer = sends_less;
+      const RecordedStep found = record_step(config, true);
+      CHECK(found.contents == expected.contents);
+      CHECK((found.weights == expected.weights));
+      CHECK(bytes_of_step(config, &alone) == bytes);
     }
   }
 }
