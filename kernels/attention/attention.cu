@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const AttentionTensor
   float* scores = value + kTile * stride_of(kWidth);
   const Tile own = own_tile(t.queries);
   const int64_t first_query = own.n * t.queries + own.first;
-  load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
+  load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.depth_access, query);
   float sums[kOwn][kWidth / kAcross] = {}, maximum[kOwn], total[kOwn];
 #pragma unroll
   for (int i = 0; i < kOwn; ++i) maximum[i] = -INFINITY, total[i] = 0;
@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const AttentionTensor
     const int64_t first = own.n * t.keys + k0;
     const int count = min(kTile, t.keys - k0);
     __syncthreads();  // the last tiles are still being read
-    load_tile<kDepth>(t.key + first * t.depth, count, t.depth, t.packed_depth, key);
-    load_tile<kWidth>(t.value + first * t.width, count, t.width, t.packed_width, value);
+    load_tile<kDepth>(t.key + first * t.depth, count, t.depth, t.depth_access, key);
+    load_tile<kWidth>(t.value + first * t.width, count, t.width, t.width_access, value);
     __syncthreads();
     float s[kOwn][kOwn];
     products<kDepth>(query, key, t.depth, s);
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const AttentionTensor
   __syncthreads();  // value is still being read
   stage(sums, value);
   __syncthreads();
-  store_tile<kWidth>(value, own.count, t.width, t.packed_width, false,
+  store_tile<kWidth>(value, own.count, t.width, t.width_access, false,
                      t.out + first_query * t.width);
 }
 
@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Attentio
   float* deltas = log_sums + kTile;
   const Tile own = own_tile(t.queries);
   const int64_t first_query = own.n * t.queries + own.first;
-  load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
-  load_tile<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.packed_width, d_y);
+  load_tile<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.depth_access, query);
+  load_tile<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.width_access, d_y);
   __syncthreads();
   query_statistics<kThreads>(t, first_query, own.count, d_y, stride_of(kWidth), log_sums, deltas);
   float sums[kOwn][kDepth / kAcross] = {};
@@ -93,8 +93,8 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Attentio
     const int64_t first = own.n * t.keys + k0;
     const int count = min(kTile, t.keys - k0);
     __syncthreads();  // the last tiles are still being read, the statistics written
-    load_tile<kDepth>(t.key + first * t.depth, count, t.depth, t.packed_depth, key);
-    load_tile<kWidth>(t.value + first * t.width, count, t.width, t.packed_width, value);
+    load_tile<kDepth>(t.key + first * t.depth, count, t.depth, t.depth_access, key);
+    load_tile<kWidth>(t.value + first * t.width, count, t.width, t.width_access, value);
     __syncthreads();
     float s[kOwn][kOwn], d_weight[kOwn][kOwn];
     products<kDepth>(query, key, t.depth, s);
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) backward_query_kernel(const Attentio
   __syncthreads();  // key is still being read
   stage(sums, key);
   __syncthreads();
-  store_tile<kDepth>(key, own.count, t.depth, t.packed_depth, t.accumulate_query,
+  store_tile<kDepth>(key, own.count, t.depth, t.depth_access, t.accumulate_query,
                      t.d_query + first_query * t.depth);
 }
 
@@ -134,15 +134,15 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 96 ? 2 : 1)
   float* deltas = log_sums + kTile;
   const Tile own = own_tile(t.keys);
   const int64_t first_key = own.n * t.keys + own.first;
-  load_tile<kDepth>(t.key + first_key * t.depth, own.count, t.depth, t.packed_depth, key);
-  load_tile<kWidth>(t.value + first_key * t.width, own.count, t.width, t.packed_width, value);
+  load_tile<kDepth>(t.key + first_key * t.depth, own.count, t.depth, t.depth_access, key);
+  load_tile<kWidth>(t.value + first_key * t.width, own.count, t.width, t.width_access, value);
   float d_key[kOwn][kDepth / kAcross] = {}, d_value[kOwn][kWidth / kAcross] = {};
   for (int q0 = 0; q0 < t.queries; q0 += kTile) {
     const int64_t first = own.n * t.queries + q0;
     const int count = min(kTile, t.queries - q0);
     __syncthreads();  // the last tiles are still being read
-    load_tile<kDepth>(t.query + first * t.depth, count, t.depth, t.packed_depth, query);
-    load_tile<kWidth>(t.d_y + first * t.width, count, t.width, t.packed_width, d_y);
+    load_tile<kDepth>(t.query + first * t.depth, count, t.depth, t.depth_access, query);
+    load_tile<kWidth>(t.d_y + first * t.width, count, t.width, t.width_access, d_y);
     __syncthreads();
     query_statistics<kThreads>(t, first, count, d_y, stride_of(kWidth), log_sums, deltas);
     __syncthreads();
@@ -169,11 +169,11 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 96 ? 2 : 1)
   stage(d_value, d_y);
   __syncthreads();
   if (t.d_key != nullptr) {
-    store_tile<kDepth>(query, own.count, t.depth, t.packed_depth, t.accumulate_key,
+    store_tile<kDepth>(query, own.count, t.depth, t.depth_access, t.accumulate_key,
                        t.d_key + first_key * t.depth);
   }
   if (t.d_value != nullptr) {
-    store_tile<kWidth>(d_y, own.count, t.width, t.packed_width, t.accumulate_value,
+    store_tile<kWidth>(d_y, own.count, t.width, t.width_access, t.accumulate_value,
                        t.d_value + first_key * t.width);
   }
 }
@@ -184,7 +184,18 @@ auto data_of(const V& view) {
   return view ? view.template as<T>() : nullptr;
 }
 
-// Sizes, checked, and whether rows are whole packs at aligned addresses.
+// For rows of `channels`, `aligned` at the first.
+template <class T, bool kHalves>
+void choose_access(int64_t channels, bool aligned, RowAccess<T, kHalves>& access) {
+  const auto choose = [&](int elems) { access.elems = elems; };
+  if constexpr (kHalves) {
+    dispatch_half_width<T>(channels, aligned, choose);
+  } else {
+    dispatch_width<T>(channels, aligned, choose);
+  }
+}
+
+// Data and sizes, checked.
 template <class T>
 AttentionTensors<T> tensors_of(ConstView query, ConstView key, ConstView value) {
   const int64_t n = query.shape[0], keys = key.shape[1], depth = query.shape[2];
@@ -231,8 +242,8 @@ void attention_forward(const CudaExec& ex, ConstView query, ConstView key, Const
     AttentionTensors<T> t = tensors_of<T>(query, key, value);
     t.out = y.as<T>();
     t.log_sum_out = log_sum.as<float>();
-    t.packed_depth = t.depth % kPackElems<T> == 0 && all_aligned(t.query, t.key);
-    t.packed_width = t.width % kPackElems<T> == 0 && all_aligned(t.value, t.out);
+    choose_access(t.depth, all_aligned(t.query, t.key), t.depth_access);
+    choose_access(t.width, all_aligned(t.value, t.out), t.width_access);
     dispatch_channels(t.depth, t.width, [&]<int D, int V>(Width<D>, Width<V>) {
       const int64_t blocks = tiles_of(n, queries);
       if constexpr (std::is_same_v<T, float>) {
@@ -262,9 +273,8 @@ void attention_backward(const CudaExec& ex, const AttentionBackwardArgs& a) {
     t.accumulate_query = a.accumulate_query;
     t.accumulate_key = a.accumulate_key;
     t.accumulate_value = a.accumulate_value;
-    t.packed_depth =
-        t.depth % kPackElems<T> == 0 && all_aligned(t.query, t.key, t.d_query, t.d_key);
-    t.packed_width = t.width % kPackElems<T> == 0 && all_aligned(t.value, t.y, t.d_y, t.d_value);
+    choose_access(t.depth, all_aligned(t.query, t.key, t.d_query, t.d_key), t.depth_access);
+    choose_access(t.width, all_aligned(t.value, t.y, t.d_y, t.d_value), t.width_access);
     dispatch_channels(t.depth, t.width, [&]<int D, int V>(Width<D>, Width<V>) {
       const int64_t query_blocks = t.d_query == nullptr ? 0 : tiles_of(n, queries);
       const bool has_key = t.d_key != nullptr || t.d_value != nullptr;

@@ -12,6 +12,28 @@ namespace bigbigan {
 // Rows of a tile. A block owns one tile and streams others past it.
 inline constexpr int kTile = 64;
 
+// How many elements of a row are read at a time: a pack, or one; with kHalves also half a pack of
+// bf16. Each possibility is code of its own and takes registers, and values have whole packs of
+// channels where keys have halves.
+template <class T, bool kHalves>
+struct RowAccess {
+  int elems;
+
+  // body(Width<elems>)
+  template <class Body>
+  __device__ void operator()(const Body& body) const {
+    if (elems == kPackElems<T>) return body(Width<kPackElems<T>>{});
+    if constexpr (kHalves && std::is_same_v<T, bf16>) {
+      if (elems == kHalfPack<T>) return body(Width<kHalfPack<T>>{});
+    }
+    body(Width<1>{});
+  }
+};
+template <class T>
+using DepthAccess = RowAccess<T, true>;
+template <class T>
+using WidthAccess = RowAccess<T, false>;
+
 // The tensors of one call; d_* may be null.
 template <class T>
 struct AttentionTensors {
@@ -20,7 +42,8 @@ struct AttentionTensors {
   T *out, *d_query, *d_key, *d_value;
   float* log_sum_out;  // forward
   int queries, keys, depth, width;
-  bool packed_depth, packed_width;  // rows of whole packs
+  DepthAccess<T> depth_access;
+  WidthAccess<T> width_access;
   bool accumulate_query, accumulate_key, accumulate_value;
 };
 
@@ -48,7 +71,8 @@ __device__ inline void query_statistics(const AttentionTensors<T>& t, int64_t fi
   const int row = static_cast<int>(threadIdx.x) / kParts;
   const int part = static_cast<int>(threadIdx.x) % kParts;
   float sum = 0;
-  const auto add = [&]<int W>(Width<W>) {
+  t.width_access([&]<int W>(Width<W>) {
+    if (row >= count) return;
     for (int c = part * W; c < t.width; c += kParts * W) {
       float y[W], g[W];
       load(t.y + (first + row) * t.width + c, y);
@@ -56,9 +80,7 @@ __device__ inline void query_statistics(const AttentionTensors<T>& t, int64_t fi
 #pragma unroll
       for (int k = 0; k < W; ++k) sum += y[k] * g[k];
     }
-  };
-  if (row < count && t.packed_width) add(Width<kPackElems<T>>{});
-  if (row < count && !t.packed_width) add(Width<1>{});
+  });
 #pragma unroll
   for (int distance = kParts / 2; distance > 0; distance /= 2) sum += exchange(sum, distance);
   if (part != 0) return;

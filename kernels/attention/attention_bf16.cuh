@@ -23,52 +23,41 @@ inline size_t bf16_shared_bytes(int strides) {
 
 // --- tiles ---
 
+// W neighbouring elements as one word.
+template <int W>
+using WordOf = std::conditional_t<W == 8, uint4, std::conditional_t<W == 4, uint2, uint16_t>>;
+
 // Rows of `channels` elements to a tile; zeros beyond the last row and channel.
-template <int kColumns>
-__device__ inline void load_rows(const bf16* from, int rows, int channels, bool packed,
+template <int kColumns, class Access>
+__device__ inline void load_rows(const bf16* from, int rows, int channels, const Access& access,
                                  bf16* tile) {
-  constexpr int packs = kColumns / 8;
-  const int thread = static_cast<int>(threadIdx.x);
-  const auto put = [&](int i, const auto& read) {
-    const int row = i / packs, column = i % packs * 8;
-    Pack<bf16> pack = {{0, 0, 0, 0}};
-    if (row < rows && column < channels) {
-      pack = read(from + int64_t{row} * channels + column, channels - column);
+  access([&]<int W>(Width<W>) {
+    constexpr int across = kColumns / W;
+#pragma unroll(W == 1 ? 1 : W / 2)  // accesses under way per thread
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * across; i += kBf16Threads) {
+      const int row = i / across, column = i % across * W;
+      WordOf<W> word = {};
+      if (row < rows && column < channels) {
+        word = *reinterpret_cast<const WordOf<W>*>(from + int64_t{row} * channels + column);
+      }
+      *reinterpret_cast<WordOf<W>*>(tile + row * bf16_stride(kColumns) + column) = word;
     }
-    pack.store(tile + row * bf16_stride(kColumns) + column);
-  };
-  if (packed) {
-#pragma unroll 4  // accesses under way per thread
-    for (int i = thread; i < kTile * packs; i += kBf16Threads) {
-      put(i, [](const bf16* source, int) { return Pack<bf16>::load(source); });
-    }
-  } else {
-#pragma unroll 1
-    for (int i = thread; i < kTile * packs; i += kBf16Threads) {
-      put(i, [](const bf16* source, int left) {
-        float v[8];
-#pragma unroll
-        for (int k = 0; k < 8; ++k) v[k] = k < left ? to_float(source[k]) : 0.0f;
-        return Pack<bf16>::from_floats(v);
-      });
-    }
-  }
+  });
 }
 
 // The rows of a tile to `to`.
-template <int kColumns>
-__device__ inline void store_rows(const bf16* tile, int rows, int channels, bool packed, bf16* to) {
-  constexpr int packs = kColumns / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * packs; i += kBf16Threads) {
-    const int row = i / packs, column = i % packs * 8;
-    const bf16* source = tile + row * bf16_stride(kColumns) + column;
-    bf16* target = to + int64_t{row} * channels + column;
-    if (packed) {
-      if (column < channels) Pack<bf16>::load(source).store(target);
-    } else {
-      for (int k = 0; k < 8 && column + k < channels; ++k) target[k] = source[k];
+template <int kColumns, class Access>
+__device__ inline void store_rows(const bf16* tile, int rows, int channels, const Access& access,
+                                  bf16* to) {
+  access([&]<int W>(Width<W>) {
+    constexpr int across = kColumns / W;
+    for (int i = static_cast<int>(threadIdx.x); i < rows * across; i += kBf16Threads) {
+      const int row = i / across, column = i % across * W;
+      if (column >= channels) continue;
+      *reinterpret_cast<WordOf<W>*>(to + int64_t{row} * channels + column) =
+          *reinterpret_cast<const WordOf<W>*>(tile + row * bf16_stride(kColumns) + column);
     }
-  }
+  });
 }
 
 // --- fragments ---
@@ -151,12 +140,12 @@ __device__ inline float reduce_row(float value, const Combine& combine) {
 
 // The warps' sums, rounded once, to the rows of `to`, or added to what is there; by way of a tile
 // that nobody needs any more.
-template <int kColumns>
+template <int kColumns, class Access>
 __device__ inline void store_sums(const float (&sums)[kColumns / 8][4], int rows, int channels,
-                                  bool packed, bool accumulate, bf16* tile, bf16* to) {
+                                  const Access& access, bool accumulate, bf16* tile, bf16* to) {
   __syncthreads();  // the tile may still be being read
   if (accumulate) {
-    load_rows<kColumns>(to, rows, channels, packed, tile);
+    load_rows<kColumns>(to, rows, channels, access, tile);
     __syncthreads();
   }
   bf16* own = tile + (warp_row() + lane_row()) * bf16_stride(kColumns) + lane_column();
@@ -172,7 +161,7 @@ __device__ inline void store_sums(const float (&sums)[kColumns / 8][4], int rows
     }
   }
   __syncthreads();
-  store_rows<kColumns>(tile, rows, channels, packed, to);
+  store_rows<kColumns>(tile, rows, channels, access, to);
 }
 
 // --- kernels; kDepth and kWidth: channels of the tiles, multiples of 16 ---
@@ -186,7 +175,7 @@ __global__ void __launch_bounds__(kBf16Threads)
   bf16* value = key + kTile * bf16_stride(kDepth);
   const Tile own = own_tile(t.queries);
   const int64_t first_query = own.n * t.queries + own.first;
-  load_rows<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
+  load_rows<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.depth_access, query);
   __syncthreads();
   const OwnRows<kDepth> own_query(query);
   float sums[kWidth / 8][4] = {}, maximum[2] = {-INFINITY, -INFINITY}, total[2] = {};
@@ -194,8 +183,8 @@ __global__ void __launch_bounds__(kBf16Threads)
     const int64_t first = own.n * t.keys + k0;
     const int count = min(kTile, t.keys - k0);
     __syncthreads();  // the last tiles are still being read
-    load_rows<kDepth>(t.key + first * t.depth, count, t.depth, t.packed_depth, key);
-    load_rows<kWidth>(t.value + first * t.width, count, t.width, t.packed_width, value);
+    load_rows<kDepth>(t.key + first * t.depth, count, t.depth, t.depth_access, key);
+    load_rows<kWidth>(t.value + first * t.width, count, t.width, t.width_access, value);
     __syncthreads();
     float scores[kTile / 16][2][4] = {};
     float most[2] = {maximum[0], maximum[1]};
@@ -248,7 +237,7 @@ __global__ void __launch_bounds__(kBf16Threads)
       t.log_sum_out[first_query + row] = maximum[r] + logf(total[r]);
     }
   }
-  store_sums<kWidth>(sums, own.count, t.width, t.packed_width, false, value,
+  store_sums<kWidth>(sums, own.count, t.width, t.width_access, false, value,
                      t.out + first_query * t.width);
 }
 
@@ -264,8 +253,8 @@ __global__ void __launch_bounds__(kBf16Threads)
   float* deltas = log_sums + kTile;
   const Tile own = own_tile(t.queries);
   const int64_t first_query = own.n * t.queries + own.first;
-  load_rows<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.packed_depth, query);
-  load_rows<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.packed_width, d_y);
+  load_rows<kDepth>(t.query + first_query * t.depth, own.count, t.depth, t.depth_access, query);
+  load_rows<kWidth>(t.d_y + first_query * t.width, own.count, t.width, t.width_access, d_y);
   __syncthreads();
   query_statistics<kBf16Threads>(t, first_query, own.count, d_y, bf16_stride(kWidth), log_sums,
                                  deltas);
@@ -283,8 +272,8 @@ __global__ void __launch_bounds__(kBf16Threads)
     const int64_t first = own.n * t.keys + k0;
     const int count = min(kTile, t.keys - k0);
     __syncthreads();  // the last tiles are still being read
-    load_rows<kDepth>(t.key + first * t.depth, count, t.depth, t.packed_depth, key);
-    load_rows<kWidth>(t.value + first * t.width, count, t.width, t.packed_width, value);
+    load_rows<kDepth>(t.key + first * t.depth, count, t.depth, t.depth_access, key);
+    load_rows<kWidth>(t.value + first * t.width, count, t.width, t.width_access, value);
     __syncthreads();
 #pragma unroll 1  // registers
     for (int j = 0; j < kTile; j += 16) {
@@ -303,7 +292,7 @@ __global__ void __launch_bounds__(kBf16Threads)
       accumulate_rows<kDepth>(d_scores, key + j * bf16_stride(kDepth), sums);
     }
   }
-  store_sums<kDepth>(sums, own.count, t.depth, t.packed_depth, t.accumulate_query, query,
+  store_sums<kDepth>(sums, own.count, t.depth, t.depth_access, t.accumulate_query, query,
                      t.d_query + first_query * t.depth);
 }
 
@@ -319,8 +308,8 @@ __global__ void __launch_bounds__(kBf16Threads)
   float* deltas = log_sums + kTile;
   const Tile own = own_tile(t.keys);
   const int64_t first_key = own.n * t.keys + own.first;
-  load_rows<kDepth>(t.key + first_key * t.depth, own.count, t.depth, t.packed_depth, key);
-  load_rows<kWidth>(t.value + first_key * t.width, own.count, t.width, t.packed_width, value);
+  load_rows<kDepth>(t.key + first_key * t.depth, own.count, t.depth, t.depth_access, key);
+  load_rows<kWidth>(t.value + first_key * t.width, own.count, t.width, t.width_access, value);
   __syncthreads();
   const OwnRows<kDepth> own_key(key);
   const OwnRows<kWidth> own_value(value);
@@ -329,8 +318,8 @@ __global__ void __launch_bounds__(kBf16Threads)
     const int64_t first = own.n * t.queries + q0;
     const int count = min(kTile, t.queries - q0);
     __syncthreads();  // the last tiles are still being read
-    load_rows<kDepth>(t.query + first * t.depth, count, t.depth, t.packed_depth, query);
-    load_rows<kWidth>(t.d_y + first * t.width, count, t.width, t.packed_width, d_y);
+    load_rows<kDepth>(t.query + first * t.depth, count, t.depth, t.depth_access, query);
+    load_rows<kWidth>(t.d_y + first * t.width, count, t.width, t.width_access, d_y);
     __syncthreads();
     query_statistics<kBf16Threads>(t, first, count, d_y, bf16_stride(kWidth), log_sums, deltas);
     __syncthreads();
@@ -354,11 +343,11 @@ __global__ void __launch_bounds__(kBf16Threads)
     }
   }
   if (t.d_key != nullptr) {
-    store_sums<kDepth>(d_key, own.count, t.depth, t.packed_depth, t.accumulate_key, key,
+    store_sums<kDepth>(d_key, own.count, t.depth, t.depth_access, t.accumulate_key, key,
                        t.d_key + first_key * t.depth);
   }
   if (t.d_value != nullptr) {
-    store_sums<kWidth>(d_value, own.count, t.width, t.packed_width, t.accumulate_value, value,
+    store_sums<kWidth>(d_value, own.count, t.width, t.width_access, t.accumulate_value, value,
                        t.d_value + first_key * t.width);
   }
 }

@@ -23,28 +23,23 @@ inline constexpr int kScoreStride = stride_of(kTile);
 __device__ inline int thread_row() { return static_cast<int>(threadIdx.x) / kAcross * kOwn; }
 __device__ inline int thread_column() { return static_cast<int>(threadIdx.x) % kAcross; }
 
-// Calls body(Width<W>, row, column) for the packs of a tile of kColumns columns; W = 1 unless
-// `packed`.
-template <class T, int kColumns, class Body>
-__device__ inline void for_tile(bool packed, const Body& body) {
-  const auto run = [&]<int W>(Width<W> width) {
+// Calls body(Width<W>, row, column) for a tile of kColumns columns, W of them at a time.
+template <int kColumns, class Access, class Body>
+__device__ inline void for_tile(const Access& access, const Body& body) {
+  access([&]<int W>(Width<W> width) {
     constexpr int across = kColumns / W;
 #pragma unroll 2  // two accesses in flight per thread
     for (int i = static_cast<int>(threadIdx.x); i < kTile * across; i += kThreads) {
       body(width, i / across, i % across * W);
     }
-  };
-  if (packed) {
-    run(Width<kPackElems<T>>{});
-  } else {
-    run(Width<1>{});
-  }
+  });
 }
 
 // Rows of `channels` elements to a tile; zeros beyond the last row and channel.
-template <int kColumns, class T>
-__device__ inline void load_tile(const T* from, int rows, int channels, bool packed, float* tile) {
-  for_tile<T, kColumns>(packed, [&]<int W>(Width<W>, int row, int column) {
+template <int kColumns, class T, class Access>
+__device__ inline void load_tile(const T* from, int rows, int channels, const Access& access,
+                                 float* tile) {
+  for_tile<kColumns>(access, [&]<int W>(Width<W>, int row, int column) {
     float v[W] = {};
     if (row < rows && column < channels) load(from + int64_t{row} * channels + column, v);
     store(tile + row * stride_of(kColumns) + column, v);
@@ -52,10 +47,10 @@ __device__ inline void load_tile(const T* from, int rows, int channels, bool pac
 }
 
 // The rows of a tile to `to`, or added to what is there.
-template <int kColumns, class T>
-__device__ inline void store_tile(const float* tile, int rows, int channels, bool packed,
+template <int kColumns, class T, class Access>
+__device__ inline void store_tile(const float* tile, int rows, int channels, const Access& access,
                                   bool accumulate, T* to) {
-  for_tile<T, kColumns>(packed, [&]<int W>(Width<W>, int row, int column) {
+  for_tile<kColumns>(access, [&]<int W>(Width<W>, int row, int column) {
     if (row >= rows || column >= channels) return;
     float v[W], before[W] = {};
     load(tile + row * stride_of(kColumns) + column, v);

@@ -18,4 +18,14 @@ void dispatch_width(int64_t innermost, bool aligned, const Body& body) {
   }
 }
 
+// The same, and N = half a pack of bf16 in between: rows of 12 channels are three of them.
+template <class T, class Body>
+void dispatch_half_width(int64_t innermost, bool aligned, const Body& body) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    const bool is_packs = innermost % kPackElems<T> == 0;
+    if (aligned && !is_packs && innermost % kHalfPack<T> == 0) return body(Width<kHalfPack<T>>{});
+  }
+  dispatch_width<T>(innermost, aligned, body);
+}
+
 }  // namespace bigbigan

@@ -24,7 +24,7 @@ MAX_REGISTERS = 96  # with more, fewer than a third of an SM's warps have room
 MANY_REGISTERS = {"fold_kernel": 128}
 # Matrix products in tiles keep their sums in registers. Their template arguments are the widths of tiles.
 TILED = {"forward_kernel": 128, "backward_query_kernel": 128, "backward_key_kernel": 168,
-         "forward_bf16_kernel": 240, "backward_query_bf16_kernel": 128, "backward_key_bf16_kernel": 240}
+         "forward_bf16_kernel": 248, "backward_query_bf16_kernel": 128, "backward_key_bf16_kernel": 248}
 
 # Kernels that run over a whole tensor in packs and end with a tail of single elements: at least so many (loads, stores)
 # of 16 bytes.
