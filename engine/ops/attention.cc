@@ -1,6 +1,9 @@
 #include "engine/ops/attention.h"
 
+#include <array>
+
 #include "kernels/attention/attention.h"
+#include "kernels/attention/projections.h"
 #include "kernels/attention/softmax.h"
 #include "kernels/linear/gemm.h"
 
@@ -31,6 +34,50 @@ Var attention(const Context& ctx, const Var& query, const Var& key, const Var& v
         ask(2, args.d_value, args.accumulate_value);
         b.ctx.run([&](const auto& ex) { attention_backward(ex, args); });
       });
+}
+
+Var join_weights(const Context& ctx, const Var& theta, const Var& phi, const Var& g) {
+  const Shape &a = theta.shape(), &b = phi.shape(), &c = g.shape();
+  const Tensor joint = Tensor::empty(ctx, a.with_dim0(a[0] + b[0] + c[0]), theta.dtype());
+  ctx.run([&](const auto& ex) { join_weights(ex, {theta.view(), phi.view(), g.view()}, joint); });
+  const auto backward = [shapes = std::array{a, b, c}](Backward& back) {
+    JoinWeightsBackwardArgs args{.d_joint = back.d_output()};
+    for (int i = 0; i < 3; ++i) {
+      args.d_weights[i].shape = shapes[i];
+      if (!back.wants(i)) continue;
+      const GradTarget d = back.grad(i);
+      args.d_weights[i] = d.view;
+      args.accumulate[i] = d.accumulate;
+    }
+    back.ctx.run([&](const auto& ex) { join_weights_backward(ex, args); });
+  };
+  return record(ctx, "join_weights", {theta, phi, g}, joint, backward, master_dtype(ctx.dtype));
+}
+
+Projections split_projections(const Context& ctx, const Var& joint, int64_t depth) {
+  const Shape& s = joint.shape();
+  check(s.rank() == 4 && depth > 0 && s[3] > 2 * depth,
+        "split_projections: joint {} with {} channels of theta and of phi", s, depth);
+  const int64_t n = s[0], p = s[1] / 2, q = s[2] / 2, width = s[3] - 2 * depth;
+  const Tensor query = Tensor::empty(ctx, {n, s[1] * s[2], depth}, joint.dtype());
+  const Tensor key = Tensor::empty(ctx, {n, p * q, depth}, joint.dtype());
+  const Tensor value = Tensor::empty(ctx, {n, p * q, width}, joint.dtype());
+  const Tensor argmax = Tensor::empty(ctx, {n, p, q, depth + width}, DType::kU8);
+  ctx.run([&](const auto& ex) { split_projections(ex, joint.view(), query, key, value, argmax); });
+  if (ctx.tape == nullptr) return {query, key, value};
+  const std::vector<Var> vars = ctx.tape->record(
+      "split_projections", {&joint, 1}, std::array{query, key, value}, [argmax](Backward& b) {
+        const GradTarget d = b.grad(0);
+        b.ctx.run([&](const auto& ex) {
+          split_projections_backward(ex, {.argmax = argmax,
+                                          .d_query = b.d_output(0),
+                                          .d_key = b.d_output(1),
+                                          .d_value = b.d_output(2),
+                                          .d_joint = d.view,
+                                          .accumulate = d.accumulate});
+        });
+      });
+  return {vars[0], vars[1], vars[2]};
 }
 
 Var softmax(const Context& ctx, const Var& x) {

@@ -9,6 +9,22 @@ namespace bigbigan {
 // V). No 1/sqrt(D). Fused: the (Q, K) score matrix of a whole sample is never kept for backward.
 Var attention(const Context& ctx, const Var& query, const Var& key, const Var& value);
 
+// Theta, phi and g of a non-local block by one convolution, conv2d of x with the joined weights:
+//
+//   const auto [query, key, value] = split_projections(ctx, conv2d(ctx, x, joined, {}, {}), depth);
+//
+// joined (sum of K, 1, 1, C) = the rows of three weights (K, 1, 1, C); its gradient, and theirs,
+// have master_dtype(ctx.dtype) (Note [Master weights]).
+Var join_weights(const Context& ctx, const Var& theta, const Var& phi, const Var& g);
+
+// What attention reads of joint (N, H, W, 2 D + V), of whose channels the first D = `depth` are
+// theta's, the next D are phi's: query (N, H W, D) is theta, key (N, P Q, D) and value (N, P Q, V)
+// are phi and g after 2x2 max pooling, P and Q being H / 2 and W / 2 rounded down.
+struct Projections {
+  Var query, key, value;
+};
+Projections split_projections(const Context& ctx, const Var& joint, int64_t depth);
+
 // Softmax over the last axis.
 Var softmax(const Context& ctx, const Var& x);
 

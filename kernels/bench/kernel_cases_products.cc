@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/projections.h"
 #include "kernels/bench/kernel_cases.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/linear/gemm.h"
@@ -10,16 +11,16 @@
 namespace bigbigan {
 namespace {
 
-// Of G's block: queries (N, HW, C/8), keys (N, HW/4, C/8), values (N, HW/4, C/2).
+// Of a block: queries (N, HW, C/8), keys (N, HW/4, C/8), values (N, HW/4, C/2).
 struct AttentionSizes {
   int64_t n, queries, keys, depth, width;
 
-  explicit AttentionSizes(const KernelSizes& z)
+  AttentionSizes(const KernelSizes& z, int64_t channels)
       : n(z.batch),
         queries(z.resolution * z.resolution),
         keys(queries / 4),
-        depth(z.channels / 8),
-        width(z.channels / 2) {}
+        depth(channels / 8),
+        width(channels / 2) {}
   [[nodiscard]] std::string name(const char* launcher) const {
     return fmt::format("{}/n:{}/q:{}/k:{}/d:{}/v:{}", launcher, n, queries, keys, depth, width);
   }
@@ -77,6 +78,51 @@ KernelCase attention_backward_case(const AttentionSizes& z) {
           .length = z.queries + z.width};
 }
 
+// The joint projections (N, H, W, 2 C/8 + C/2), and what becomes of them.
+struct Split {
+  Tensor joint, query, key, value, argmax;
+
+  Split(KernelSetup& s, const Shape& x, const AttentionSizes& z)
+      : joint(s.normal(x)),
+        query(s.fresh({z.n, z.queries, z.depth})),
+        key(s.fresh({z.n, z.keys, z.depth})),
+        value(s.fresh({z.n, z.keys, z.width})),
+        argmax(s.fresh({z.n, x[1] / 2, x[2] / 2, z.depth + z.width}, DType::kU8)) {}
+};
+
+std::string split_name(const char* launcher, const Shape& x, const AttentionSizes& z) {
+  return fmt::format("{}/x:{}/d:{}", launcher, dims(x), z.depth);
+}
+
+KernelCase split_case(const Shape& x, const AttentionSizes& z) {
+  return {.name = split_name("split_projections", x, z), .prepare = [=](KernelSetup& s) {
+            const Split t(s, x, z);
+            return PreparedKernel{s.launch([=](const auto& ex) {
+                                    split_projections(ex, t.joint, t.query, t.key, t.value,
+                                                      t.argmax);
+                                  }),
+                                  {t.joint, t.query, t.key, t.value, t.argmax},
+                                  {t.query, t.key, t.value}};
+          }};
+}
+
+KernelCase split_backward_case(const Shape& x, const AttentionSizes& z) {
+  return {.name = split_name("split_projections_backward", x, z), .prepare = [=](KernelSetup& s) {
+            const Split t(s, x, z);
+            s.ctx.run([&](const auto& ex) {
+              split_projections(ex, t.joint, t.query, t.key, t.value, t.argmax);
+            });
+            const Tensor d_query = s.normal(t.query.shape()), d_key = s.normal(t.key.shape());
+            const Tensor d_value = s.normal(t.value.shape()), d_joint = s.fresh(x);
+            return PreparedKernel{
+                s.launch([=](const auto& ex) {
+                  split_projections_backward(ex, {t.argmax, d_query, d_key, d_value, d_joint});
+                }),
+                {t.argmax, d_query, d_key, d_value, d_joint},
+                {d_joint}};
+          }};
+}
+
 // One of the three passes of a convolution without extras.
 KernelCase conv_case(ConvPass pass, const ConvGeometry& g) {
   constexpr const char* kNames[] = {"conv2d_fprop", "conv2d_dgrad", "conv2d_wgrad"};
@@ -128,9 +174,18 @@ KernelCase gemm_case(int64_t m, int64_t n, int64_t k) {
 
 }  // namespace
 
+// G's block, and F's, of half as many channels.
 std::vector<KernelCase> attention_kernels(const KernelSizes& sizes) {
-  const AttentionSizes z(sizes);
-  return {attention_forward_case(z), attention_backward_case(z)};
+  std::vector<KernelCase> list;
+  for (const int64_t channels : {sizes.channels, sizes.channels / 2}) {
+    const AttentionSizes z(sizes, channels);
+    const Shape joint{z.n, sizes.resolution, sizes.resolution, 2 * z.depth + z.width};
+    list.push_back(attention_forward_case(z));
+    list.push_back(attention_backward_case(z));
+    list.push_back(split_case(joint, z));
+    list.push_back(split_backward_case(joint, z));
+  }
+  return list;
 }
 
 // The shapes of G's and F's blocks: 3x3 and, where they are rewritten, 4x4 with stride 2, from

@@ -15,7 +15,8 @@ constexpr const char* kFamilies[] = {"convolutions", "matrix products", "attenti
                                      "between them"};
 
 std::string family_of(std::string_view launcher) {
-  constexpr std::array kOfWeights = {"fold_", "spectral_", "optimizer_", "gradient_", "ema_"};
+  constexpr std::array kOfWeights = {"fold_",      "join_",     "spectral_",
+                                     "optimizer_", "gradient_", "ema_"};
   if (launcher == "conv2d_finish_weight") return kFamilies[3];
   if (launcher.starts_with("conv2d_") && launcher != "conv2d_finish") return kFamilies[0];
   if (launcher == "gemm") return kFamilies[1];

@@ -3,7 +3,6 @@
 #include "engine/ops/attention.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/linear.h"
-#include "engine/ops/spatial.h"
 
 namespace bigbigan {
 
@@ -95,14 +94,12 @@ Attention::Attention(const Scope& scope, int64_t channels)
 }
 
 Var Attention::operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x) const {
-  const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], channels = x.shape()[3];
-  const Var query = reshape(ctx, theta(ctx, prepared, x), {n, pixels, channels / 8});
-  const Var key =
-      reshape(ctx, max_pool2x2(ctx, phi(ctx, prepared, x)), {n, pixels / 4, channels / 8});
-  const Var value =
-      reshape(ctx, max_pool2x2(ctx, g(ctx, prepared, x)), {n, pixels / 4, channels / 2});
-  const Var mixed = reshape(ctx, attention(ctx, query, key, value),
-                            {n, x.shape()[1], x.shape()[2], channels / 2});
+  const auto weight = [&](const Conv2d& layer) { return layer.weight(ctx, prepared); };
+  const Var joined = join_weights(ctx, weight(theta), weight(phi), weight(g));
+  const auto [query, key, value] =
+      split_projections(ctx, conv2d(ctx, x, joined, {}, {}), theta.weight.param.shape()[0]);
+  const Shape& s = x.shape();
+  const Var mixed = reshape(ctx, attention(ctx, query, key, value), {s[0], s[1], s[2], s[3] / 2});
   return add_scaled(ctx, x, gamma(ctx), o(ctx, prepared, mixed));
 }
 

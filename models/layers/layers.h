@@ -81,7 +81,8 @@ struct ConditionalBatchNorm {
                  const Var& condition, bool upsample, const Tensor& shift = {}) const;
 };
 
-// BigGAN's non-local block: x + gamma o(attention(theta(x), pool phi(x), pool g(x))).
+// BigGAN's non-local block: x + gamma o(attention(theta(x), pool phi(x), pool g(x))). theta, phi
+// and g are parameters of their own, and one convolution.
 struct Attention {
   Conv2d theta, phi, g, o;
   Param gamma;

@@ -80,8 +80,12 @@ PACKED = {
     "relu_pool_kernel": set(),
     "reparametrize_backward_kernel": set(),
     "reparametrize_kernel": set(),
+    "join_backward_kernel": set(),
+    "join_kernel": set(),
     "softmax_backward_kernel": set(),
     "softmax_kernel": set(),
+    "split_backward_kernel": {("ld", 4)} | HALVES,  # rows of 12 channels of bf16; the winners' bytes
+    "split_kernel": {("st", 4)} | HALVES,  # the same
     "sums_kernel": {("ld", 2), ("ld", 4), ("ld", 8), ("st", 8)},  # as in apply_kernel; f64 sums
     "update_nearest_kernel": {("ld", 4), ("st", 4)},  # the lists
     "upsample_kernel": set(),

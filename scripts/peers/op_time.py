@@ -271,6 +271,25 @@ def _(s, k):
     return backward_of(attention, attention_inputs(s, k), s)
 
 
+def split_projections(joint, depth):
+    return joint[:, :depth].contiguous(memory_format=torch.channels_last), F.max_pool2d(joint[:, depth:], 2)
+
+
+@peer("split_projections")
+def _(s, k):
+    joint = s.image(*k["x"])
+    return lambda: split_projections(joint, k["d"])
+
+
+@peer("split_projections_backward")
+def _(s, k):
+    joint = s.image(*k["x"]).requires_grad_(True)
+    outputs = split_projections(joint, k["d"])
+    gradients = [torch.randn_like(y) for y in outputs]
+    s.bytes += sum(g.numel() * g.element_size() for g in gradients)
+    return lambda: torch.autograd.grad(outputs, joint, gradients, retain_graph=True)
+
+
 def convolution(s, k):
     x = s.image(k["n"], k["hw"], k["hw"], k["c"])
     w = s.image(k["k"], k["r"], k["r"], k["c"])
