@@ -92,8 +92,6 @@ class WatchedStore {
       return (bytes += bucket.bytes) >= store_.grad.view().bytes() / 2;
     });
     CHECK(left(*half) >= 0.5);
-    for (auto& b : started_) printf(" %.3f:%ld", left(b), b.bytes >> 20);
-    puts("");
     const size_t before = rank_.comm.calls.size();
     reducer_.finish();
     CHECK(rank_.comm.calls.size() == before + 1);  // nothing was left to start
