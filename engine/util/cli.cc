@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "engine/util/text.h"
 #include "kernels/common/error.h"
@@ -75,17 +76,16 @@ class Formatter : public CLI::Formatter {
   }
 };
 
-CLI::Validator in_range(int64_t min, int64_t max) {
-  const std::string expected = max == INT64_MAX ? fmt::format("an integer of at least {}", min)
-                                                : fmt::format("an integer from {} to {}", min, max);
+// Of a text that is a T whole, and one that `is_good`.
+template <class T, class IsGood>
+CLI::Validator number_check(const std::string& expected, const IsGood& is_good) {
   const auto validate = [=](const std::string& text) -> std::string {
-    int64_t value = 0;
+    T value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool good =
-        error == std::errc() && end == text.data() + text.size() && min <= value && value <= max;
+    const bool good = error == std::errc() && end == text.data() + text.size() && is_good(value);
     return good ? "" : fmt::format("is {}, expected {}", text, expected);
   };
-  return CLI::Validator(validate, "", "range");
+  return CLI::Validator(validate, "", "number");
 }
 
 }  // namespace
@@ -124,10 +124,20 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
 
 CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value,
                          const std::string& help, int64_t min, int64_t max) {
+  const std::string expected = max == INT64_MAX ? fmt::format("an integer of at least {}", min)
+                                                : fmt::format("an integer from {} to {}", min, max);
   return app.add_option(names, value, help)
-      ->check(in_range(min, max))
+      ->check(number_check<int64_t>(expected, [=](int64_t v) { return min <= v && v <= max; }))
       ->type_name("N")
       ->capture_default_str();
+}
+
+CLI::Option* add_positive(CLI::App& app, const std::string& names, double& value,
+                          const std::string& help) {
+  const auto is_good = [](double v) { return v > 0 && std::isfinite(v); };
+  return app.add_option(names, value, help)
+      ->check(number_check<double>("a number above 0", is_good))
+      ->type_name("X");
 }
 
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,

@@ -25,6 +25,9 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 // help.
 CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value,
                          const std::string& help, int64_t min, int64_t max = INT64_MAX);
+// An option with a finite number above 0; its default is not shown.
+CLI::Option* add_positive(CLI::App& app, const std::string& names, double& value,
+                          const std::string& help);
 // An option with one of `choices`; its default is shown in the help.
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::string& help, const std::vector<std::string>& choices);

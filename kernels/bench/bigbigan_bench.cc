@@ -194,12 +194,10 @@ void add_collectives(CLI::App& app, Arguments& args) {
 void add_options(CLI::App& app, Arguments& args) {
   add_integer(app, "-j,--threads", args.threads, "CPU threads; 0: all cores it may use", 0, 1024);
   add_device(app, args.device);
-  app.add_option("--sizes", args.sizes, "of single kernels [base on a GPU, small on the CPU]")
-      ->check(CLI::IsMember({"base", "small"}).description(""))
-      ->type_name("base|small");
-  app.add_option("--seconds", args.seconds,
-                 "begin no operation or kernel after so many seconds; what is left says so")
-      ->check(CLI::PositiveNumber.description(""))
+  add_choice(app, "--sizes", args.sizes, "of single kernels [base on a GPU, small on the CPU]",
+             {"base", "small"});
+  add_positive(app, "--seconds", args.seconds,
+               "begin no operation or kernel after so many seconds; what is left says so")
       ->type_name("SECONDS");
   app.add_option("--step", args.step_preset, "time the training step of this preset")
       ->type_name("PRESET");
@@ -213,8 +211,7 @@ void add_options(CLI::App& app, Arguments& args) {
        {std::tuple{"--copy-rate", &args.rates.copy_tb_per_s, "of a copy, TB/s read and written"},
         std::tuple{"--matmul-rate", &args.rates.matmul_tflop_per_s, "of matrix products, TFLOP/s"},
         std::tuple{"--launch-time", &args.rates.launch_us, "of the smallest kernel, us"}}) {
-    app.add_option(option, *rate, fmt::format("with --predict: {}", help))
-        ->check(CLI::PositiveNumber)
+    add_positive(app, option, *rate, fmt::format("with --predict: {}", help))
         ->capture_default_str();
   }
   app.add_flag("--ranks", args.ranks,

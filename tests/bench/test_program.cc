@@ -1,6 +1,7 @@
 // The program from outside: every kernel once, what its JSON holds, and bad command lines. On an
 // emulated device where the build has one.
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -145,6 +146,22 @@ TEST_CASE("a collective of one rank is one JSON object") {
   }
 }
 
+TEST_CASE("bench: values that options do not take") {
+  for (const auto& [option, value, expected] :
+       std::vector<std::array<std::string, 3>>{{"--copy-rate", "0", "a number above 0"},
+                                               {"--matmul-rate", "-1", "a number above 0"},
+                                               {"--launch-time", "nan", "a number above 0"},
+                                               {"--launch-time", "inf", "a number above 0"},
+                                               {"--seconds", "3s", "a number above 0"},
+                                               {"--rounds", "0", "an integer from 1 to 100000"},
+                                               {"--sizes", "large", "base or small"}}) {
+    const ProcessResult result = bench({"--predict", "--step", "fmnist-32-tiny", option, value});
+    CHECK(result.code == 64);
+    CHECK(result.err == "bigbigan-bench: error: " + option + ": is " + value + ", expected " +
+                            expected + "\nbigbigan-bench --help shows what is expected\n");
+  }
+}
+
 TEST_CASE("bench: bad command lines end with 64") {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"train.batch=3"},
@@ -152,10 +169,7 @@ TEST_CASE("bench: bad command lines end with 64") {
         {"--ranks"},
         {"--predict"},
         {"--predict", "--json", "--step", "fmnist-32-tiny"},
-        {"--predict", "--copy-rate", "0", "--step", "fmnist-32-tiny"},
-        {"--sizes", "large"},
         {"--step", "fmnist-32-tiny", "--benchmark_filter=x"},
-        {"--seconds", "0"},
         {"--seconds", "9", "--step", "fmnist-32-tiny"},
         {"all_reduce", "--seconds", "9"},
         {"--no-such-flag"}}) {
