@@ -122,7 +122,7 @@ class RunDirectory {
  public:
   RunDirectory(Vfs& vfs, const Vfs::Path& run, bool is_resuming) : vfs_(vfs) {
     for (Vfs::Path path = run; !path.empty() && !vfs.exists(path); path = path.parent_path()) {
-      made_.push_back(path);
+      if (path.has_filename()) made_.push_back(path);  // "run/" is the same as "run"
     }
     make_directories(vfs, run);
     lock_.emplace(run);

@@ -130,6 +130,8 @@ TEST_CASE("bad input: a start that fails leaves no folder behind") {
   refused("images.npy --init-from none", 66);
   refused("images.npy checkpoint.keep=1000000000 train.steps=4000000000", 74);
   REQUIRE_FALSE(std::filesystem::exists(tiny / "runs"));
+  refused("none.npy --run-dir outer/inner/", 66);
+  REQUIRE_FALSE(std::filesystem::exists(tiny / "outer"));
   // What was there stays.
   std::filesystem::create_directories(tiny / "given");
   refused("none.npy --run-dir given", 66);
