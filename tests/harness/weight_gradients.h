@@ -6,14 +6,13 @@
 
 namespace bigbigan {
 
-// dL/dw of flat vectors of weights w and their gradients A = dL/d(w / sigma): the first moment of
-// an update without memory, which moves nothing.
-inline Tensor weight_gradients(const Context& ctx, const Tensor& value, const Tensor& grad,
-                               const NormalizedWeights& weights) {
+// dL/dw of flat vectors of weights w and their gradients A = dL/d(w / sigma), whose `sums` are
+// gradient_sums, of them or of what they are a part of: the first moment of an update without
+// memory, which moves nothing.
+inline Tensor formed_gradients(const Context& ctx, const Tensor& value, const Tensor& grad,
+                               const NormalizedWeights& weights, const Tensor& sums) {
   const auto fresh = [&] { return Tensor::zeros(ctx, {grad.elems()}, grad.dtype()); };
-  const Tensor sums = Tensor::empty(ctx, gradient_sums_shape(weights), DType::kF64);
   const Tensor gradient = fresh();
-  gradient_sums(ctx, value, grad, weights, sums);
   const int64_t update = 1;
   optimizer_update(ctx, {.value = value,
                          .grad = grad,
@@ -25,6 +24,13 @@ inline Tensor weight_gradients(const Context& ctx, const Tensor& value, const Te
                          .normalized = weights,
                          .sums = sums});
   return gradient;
+}
+// Of whole vectors.
+inline Tensor weight_gradients(const Context& ctx, const Tensor& value, const Tensor& grad,
+                               const NormalizedWeights& weights) {
+  const Tensor sums = Tensor::empty(ctx, gradient_sums_shape(weights), DType::kF64);
+  gradient_sums(ctx, value, grad, weights, sums);
+  return formed_gradients(ctx, value, grad, weights, sums);
 }
 
 }  // namespace bigbigan

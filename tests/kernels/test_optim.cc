@@ -239,18 +239,24 @@ TEST_CASE("normalised weights: in pieces, cut anywhere, they are the same") {
   gradient_sums(whole.ctx, whole.value, whole.grad, whole.weights, whole.sums);
   const std::vector<double> sums = read(whole.sums);
   const std::vector<double> expected =
-      read(weight_gradients(whole.ctx, whole.value, whole.grad, whole.weights));
+      read(formed_gradients(whole.ctx, whole.value, whole.grad, whole.weights, whole.sums));
   const int64_t n = whole.grad.elems();
   for (const std::vector<int64_t>& cuts :
        {std::vector<int64_t>{0, 3, 14, 15, 5000, n}, std::vector<int64_t>{0, n - kElems / 10, n}}) {
+    const Tensor of_parts = Tensor::empty(whole.ctx, whole.sums.shape(), DType::kF64);
+    std::vector<double> gradients;
     for (size_t i = 1; i < cuts.size(); ++i) {
       std::vector<Tensor> kept;
       const NormalizedWeights weights = whole.mixture.weights(whole.ctx, kept, cuts[i - 1]);
-      gradient_sums(whole.ctx, whole.value.slice(cuts[i - 1], cuts[i]),
-                    whole.grad.slice(cuts[i - 1], cuts[i]), weights, whole.sums, i > 1);
+      const Tensor value = whole.value.slice(cuts[i - 1], cuts[i]);
+      const Tensor grad = whole.grad.slice(cuts[i - 1], cuts[i]);
+      gradient_sums(whole.ctx, value, grad, weights, of_parts, i > 1);
+      const Tensor formed = formed_gradients(whole.ctx, value, grad, weights, whole.sums);
+      for (const double g : read(formed)) gradients.push_back(g);
     }
-    const std::vector<double> found = read(whole.sums);
+    const std::vector<double> found = read(of_parts);
     for (size_t i = 0; i < sums.size(); ++i) CHECK(found[i] == Approx(sums[i]).epsilon(1e-12));
+    CHECK((gradients == expected));
   }
 }
 
