@@ -21,7 +21,7 @@ struct Segment {
   bool aligned;  // begin, in vectors that are
   bool packed;   // whole packs lie in one row, beside aligned ones of v
 };
-using SegmentTable = Table<Segment, 384>;  // 24 KiB of the 32 KiB for arguments
+using SegmentTable = Table<Segment, 384>;  // 21 KiB of the 32 KiB for arguments
 
 inline constexpr int kSegmentPack = kPackElems<float>;  // half a pack of bf16
 
