@@ -116,3 +116,44 @@ TEST_CASE("parameters: a store that is not sharded is one piece, and keeps avera
   CHECK_FALSE(plain.ema);
   CHECK_FALSE(plain.piece(plain.ema, 0));
 }
+
+TEST_CASE("parameters: every piece finds the normalised weights where they begin") {
+  for (const int ranks : {1, 2, 3}) {
+    run_thread_ranks(ranks, [](Communicator& comm) {
+      HostAllocator allocator;
+      const Context ctx{.exec = CpuExec{}, .allocator = &allocator, .comm = &comm};
+      ParamStore store("weights");
+      for (const Shape& shape : {Shape{4, 3, 3, 2}, Shape{31, 33}}) {
+        store.add("bias of " + to_string(shape), {shape[0]}, Init::kZeros);
+        const Param weight = store.add(to_string(shape), shape, Init::kOrthogonal);
+        const Buffer u =
+            store.add_buffer("u of " + to_string(shape), {shape[0]}, BufferKind::kDirection, 0);
+        store.normalize(weight, u);
+      }
+      store.allocate(ctx, true, {.bucket_bytes = 500, .is_sharded = true});
+      for (int64_t i = 0; i < store.pieces(); ++i) {
+        const NormalizedWeights weights = store.normalized_weights(i);
+        const auto* piece = store.piece(store.value, i).view().as<float>();
+        check(weights.size() == 2 && weights.sigmas.elems() == 2, "{} weights", weights.size());
+        for (const int64_t k : {0, 1}) {
+          const ParamStore::Entry& entry = store.entries()[1 + 2 * k];
+          const auto& [begin, u, v] = weights.list[k];
+          check(entry.normalized && piece + begin == store.value.view().as<float>() + entry.offset,
+                "{} begins at {}", entry.name, begin);
+          check(u.elems() == entry.shape[0] && u.elems() * v.elems() == entry.shape.elems(),
+                "{} has u {} and v {}", entry.name, u.shape, v.shape);
+        }
+      }
+    });
+  }
+}
+
+TEST_CASE("parameters: weights are declared as normalised in the order of the array") {
+  ParamStore store("weights");
+  const Param first = store.add("first", {2, 3}, Init::kOrthogonal);
+  const Param second = store.add("second", {2, 3}, Init::kOrthogonal);
+  const Buffer u = store.add_buffer("u", {2}, BufferKind::kDirection, 0);
+  CHECK(store.normalize(second, u) == 0);
+  CHECK_THROWS_AS(store.normalize(first, u), Error);
+  CHECK_THROWS_AS(store.normalize(second, u), Error);
+}
