@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "engine/comm/communicator.h"
-#include "engine/ops/elementwise.h"
 #include "engine/ops/image.h"
 #include "engine/ops/random.h"
 #include "engine/optim/adam.h"

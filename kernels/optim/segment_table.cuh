@@ -1,7 +1,6 @@
 // The segments of flat vectors as a kernel's argument. Note [Tables].
 #pragma once
 
-#include <algorithm>
 #include <limits>
 
 #include "kernels/common/pack.cuh"
