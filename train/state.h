@@ -38,8 +38,8 @@ TrainState load_state(Vfs& vfs, const Vfs::Path& checkpoint);
 // Fills a model allocated for training from a verified checkpoint.
 void load_training(Vfs& vfs, const Vfs::Path& checkpoint, BigBiGAN& model);
 
-// Note [Recorded plans]: the device, which may be null, computes with the state's plans from now
-// on. What to tell the user where they are of another device or other libraries, or empty.
+// The device, which may be null, computes with the state's plans from now on (Note [Recorded
+// plans]). What to tell the user where they are of another device or other libraries, or empty.
 std::string take_over_plans(Accelerator* device, const TrainState& state);
 
 }  // namespace bigbigan

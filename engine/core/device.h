@@ -41,7 +41,7 @@ class Accelerator {
   virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
   [[nodiscard]] virtual std::unique_ptr<Timeline> timeline() = 0;
   [[nodiscard]] virtual DeviceProperties properties() const = 0;
-  // Note [Recorded plans]: a line that names device and libraries, then what they chose so far.
+  // A line that names device and libraries, then what they chose so far. Note [Recorded plans].
   [[nodiscard]] virtual std::string plans() const = 0;
   // Problems that come up from now on get the plans of that text, where its first line is that of
   // plans(); false where it is another. Throws Error{kBadData} for other text.

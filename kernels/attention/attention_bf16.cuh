@@ -1,6 +1,6 @@
 // Attention of bf16 on the tensor cores. Each of a block's four warps owns 16 rows of the block's
 // tile. Scores stay in registers: the sums of one product, weighted and rounded to bf16, are the
-// first operand of the next (Note [Fragments]: sums of two 16x8 products are laid out as one 16x16
+// first operand of the next (Note [Fragments]; sums of two 16x8 products are laid out as one 16x16
 // operand). Sums are f32. attention.cu has the same for f32, in plain arithmetic.
 #pragma once
 

@@ -1,8 +1,8 @@
 // Matrix products on CUDA by cuBLASLt.
 //
 // Deterministic: heuristics may choose no algorithm that splits K, so that one block sums each
-// element of c in a fixed order, and none gets a workspace. Note [Recorded plans]: an algorithm is
-// bytes, which serve any process with the same library.
+// element of c in a fixed order, and none gets a workspace. An algorithm is bytes, which serve any
+// process with the same library (Note [Recorded plans]).
 //
 // Note [Epilogues] are cuBLASLt's where it has an algorithm with them, else gemm_finish's.
 #include <cublasLt.h>

@@ -1,4 +1,4 @@
-// Note [Recorded plans]: what is chosen once stays, as text too.
+// What is chosen once stays, as text too. Note [Recorded plans].
 #include <catch2/catch.hpp>
 
 #include "kernels/common/error.h"

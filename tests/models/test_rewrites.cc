@@ -1,4 +1,4 @@
-// Note [Exact rewrites]: with and without them a model is the same function, gradients included.
+// Note [Exact rewrites] leave a model the same function, gradients included.
 #include <catch2/catch.hpp>
 
 #include "tests/models/small_model.h"

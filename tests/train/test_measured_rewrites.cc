@@ -1,4 +1,4 @@
-// Note [Measured rewrites]: which form a block gets, and that it is the one that was timed.
+// Which form a block gets, and that it is the one that was timed. Note [Measured rewrites].
 #include <array>
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-// Note [Recorded plans]: a run that goes on computes with the kernels that it began with.
+// A run that goes on computes with the kernels that it began with. Note [Recorded plans].
 #include <catch2/catch.hpp>
 
 #include "tests/cuda/programs/device_run.h"
