@@ -65,27 +65,23 @@ Var scale(const Context& ctx, const Var& x, double factor) {
   });
 }
 
-Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y) {
-  const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
-  ctx.run([&](const auto& ex) { add_scaled_forward(ex, x.view(), gamma.view(), y.view(), out); });
-  return record(
-      ctx, "add_scaled", {x, gamma, y}, out, [factor = gamma.value, term = y.value](Backward& b) {
-        b.pass_on(0);
-        if (b.wants(1)) {
-          const GradTarget d = b.grad(1);
-          const Tensor scratch = Tensor::empty(b.ctx, {add_scaled_scratch_elems(term.shape())},
-                                               DType::kF64, MemoryTag::kWorkspace);
-          b.ctx.run([&](const auto& ex) {
-            add_scaled_backward_gamma(ex, term, b.d_output(), d.view, d.accumulate, scratch);
-          });
-        }
-        if (b.wants(2)) {
-          const GradTarget d = b.grad(2);
-          b.ctx.run([&](const auto& ex) {
-            add_scaled_backward_b(ex, factor, b.d_output(), d.view, d.accumulate);
-          });
-        }
-      });
+Var scaled_weight(const Context& ctx, const Var& w, const Var& gamma) {
+  const Tensor y = Tensor::empty(ctx, w.shape(), ctx.dtype);
+  ctx.run([&](const auto& ex) { scale_by(ex, gamma.view(), w.view(), y, false); });
+  const auto backward = [w = w.value, gamma = gamma.value](Backward& b) {
+    const ConstView d_y = b.d_output();
+    if (b.wants(0)) {
+      const GradTarget d = b.grad(0);
+      b.ctx.run([&](const auto& ex) { scale_by(ex, gamma, d_y, d.view, d.accumulate); });
+    }
+    if (b.wants(1)) {
+      const GradTarget d = b.grad(1);
+      const Tensor scratch = Tensor::empty(b.ctx, {inner_product_scratch_elems(w.elems())},
+                                           DType::kF64, MemoryTag::kWorkspace);
+      b.ctx.run([&](const auto& ex) { inner_product(ex, w, d_y, d.view, d.accumulate, scratch); });
+    }
+  };
+  return record(ctx, "scaled_weight", {w, gamma}, y, backward, master_dtype(ctx.dtype));
 }
 
 Var add_bias(const Context& ctx, const Var& x, const Var& bias) {

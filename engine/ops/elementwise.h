@@ -14,8 +14,8 @@ Var softplus(const Context& ctx, const Var& x);
 Var add(const Context& ctx, const Var& a, const Var& b);
 // x * factor
 Var scale(const Context& ctx, const Var& x, double factor);
-// x + gamma * y with a learned scalar gamma (1): the residual of the attention block.
-Var add_scaled(const Context& ctx, const Var& x, const Var& gamma, const Var& y);
+// gamma * w of a weight with a learned scalar gamma (1), both masters, rounded once to ctx.dtype.
+Var scaled_weight(const Context& ctx, const Var& w, const Var& gamma);
 // x (..., C) + bias (C)
 Var add_bias(const Context& ctx, const Var& x, const Var& bias);
 // target (C) receives the sum over all rows of x (..., C); `also`, where it is not empty, as well.

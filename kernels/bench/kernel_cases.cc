@@ -199,9 +199,6 @@ std::vector<KernelCase> memory_cases(const KernelSizes& z) {
       combine_case("add", x, x, [](const auto& ex, View a, View b, View y) { add(ex, a, b, y); }),
       combine_case("add_upsampled", x, small,
                    [](const auto& ex, View a, View b, View y) { add_upsampled(ex, a, b, y); }),
-      combine_case(
-          "add_scaled_forward", x, {1},
-          [](const auto& ex, View b, View g, View y) { add_scaled_forward(ex, b, g, b, y); }),
       map_case("upsample2x", small, x,
                [](const auto& ex, View a, View y) { upsample2x(ex, a, 1, y, false); }),
       map_case("pool_sum2x2", x, small,

@@ -1,6 +1,7 @@
-#include "kernels/elementwise/binary.h"
-
 #include "kernels/common/dispatch.h"
+#include "kernels/common/dot.h"
+#include "kernels/common/widened.h"
+#include "kernels/elementwise/binary_shapes.h"
 
 namespace bigbigan {
 
@@ -42,67 +43,40 @@ void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y) {
   });
 }
 
-void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstView b, View y) {
-  const Observed observed(ex, moved({x, b, y}));
+void scale_by(const CpuExec& ex, ConstView gamma, ConstView x, View y, bool accumulate) {
+  const Observed observed(ex, moved({x, y, accumulate ? y : View()}));
   if (ex.plan_only) return;
-  check_shape("add_scaled", "gamma", gamma.shape, {1});
-  check_shape("add_scaled", "b", b.shape, x.shape);
-  check_shape("add_scaled", "y", y.shape, x.shape);
-  dispatch_float("add_scaled", x.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
-    const T *px = x.as<T>(), *pb = b.as<T>();
-    T* out = y.as<T>();
-    const A factor = A(*gamma.as<T>());
+  check_scale_by(gamma, x, y, accumulate);
+  const WidenedResult result(y, accumulate);
+  const View out = result;
+  dispatch_real("scale_by", x.dtype, [&]<class T>(TypeTag<T>) {
+    const T factor = *gamma.as<T>();
+    const T* in = x.as<T>();
+    T* to = out.as<T>();
     ex.for_range(x.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] = T(A(px[i]) + factor * A(pb[i]));
+      for (int64_t i = begin; i < end; ++i) to[i] = (accumulate ? to[i] : T(0)) + factor * in[i];
     });
   });
 }
 
-void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, View d_b,
-                           bool accumulate) {
-  const Observed observed(ex, moved({d_y, d_b, accumulate ? d_b : View()}));
-  if (ex.plan_only) return;
-  check_shape("add_scaled", "d_b", d_b.shape, d_y.shape);
-  dispatch_float("add_scaled", d_y.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
-    const T* g = d_y.as<T>();
-    T* out = d_b.as<T>();
-    const A factor = A(*gamma.as<T>());
-    ex.for_range(d_y.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        out[i] = T((accumulate ? A(out[i]) : A(0)) + factor * A(g[i]));
-      }
-    });
-  });
+int64_t inner_product_scratch_elems(int64_t elems) {
+  return (elems + kElementGrain - 1) / kElementGrain;
 }
 
-int64_t add_scaled_scratch_elems(const Shape& b) {
-  return (b.elems() + kElementGrain - 1) / kElementGrain;
-}
-
-void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate, View scratch) {
-  const Observed observed(ex, moved({b, d_y}));
+void inner_product(const CpuExec& ex, ConstView a, ConstView b, View sum, bool accumulate,
+                   View scratch) {
+  const Observed observed(ex, moved({a, b, sum}));
   if (ex.plan_only) return;
-  check_shape("add_scaled", "d_y", d_y.shape, b.shape);
-  check(scratch.elems() >= add_scaled_scratch_elems(b.shape), "add_scaled: scratch of {} elements",
-        scratch.elems());
+  check_inner_product(a, b, sum, scratch);
   auto* partial = scratch.as<double>();
-  dispatch_float("add_scaled", b.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
-    const T *pb = b.as<T>(), *g = d_y.as<T>();
-    ex.for_range(b.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
-      double sum = 0;
-      for (int64_t i = begin; i < end; ++i) sum += double(A(pb[i])) * double(A(g[i]));
-      partial[begin / kElementGrain] = sum;
+  dispatch_real("inner_product", a.dtype, [&]<class T>(TypeTag<T>) {
+    const T *left = a.as<T>(), *right = b.as<T>();
+    ex.for_range(a.elems(), kElementGrain, [&](int64_t begin, int64_t end) {
+      partial[begin / kElementGrain] = dot(left + begin, right + begin, end - begin);
     });
-  });
-  dispatch_float("add_scaled", d_gamma.dtype, [&]<class T>(TypeTag<T>) {
-    using A = Accum<T>;
-    double total = accumulate ? double(A(*d_gamma.as<T>())) : 0.0;
-    for (int64_t i = 0; i < add_scaled_scratch_elems(b.shape); ++i) total += partial[i];
-    *d_gamma.as<T>() = T(A(total));
+    double total = accumulate ? double(*sum.as<T>()) : 0.0;
+    for (int64_t i = 0; i < inner_product_scratch_elems(a.elems()); ++i) total += partial[i];
+    *sum.as<T>() = T(total);
   });
 }
 

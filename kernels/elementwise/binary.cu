@@ -3,7 +3,7 @@
 #include "kernels/common/dispatch.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/units.cuh"
-#include "kernels/elementwise/binary.h"
+#include "kernels/elementwise/binary_shapes.h"
 
 namespace bigbigan {
 namespace {
@@ -12,7 +12,8 @@ constexpr int kThreads = 256;  // memory-bound: enough warps to hide latency at 
 // Blocks of the first pass of a sum: one wave on a large device, and no more than one block of the
 // second pass adds up at once.
 constexpr int64_t kMaxPartials = 1024;
-constexpr int kLastThreads = 1024;  // one block: as many loads in flight as it can have
+constexpr int kLastThreads = 1024;              // one block: as many loads in flight as it can have
+constexpr int kMasterPack = kPackElems<float>;  // half a pack of bf16
 
 // y = a + b
 template <class T>
@@ -41,40 +42,25 @@ __global__ void add_bias_kernel(const T* __restrict__ x, const T* __restrict__ b
   });
 }
 
-// y = x + gamma b
+// y (+)= gamma x
 template <class T>
-__global__ void add_scaled_kernel(const T* __restrict__ x, const T* __restrict__ gamma,
-                                  const T* __restrict__ b, int64_t n, T* y) {
-  const float factor = to_float(*gamma);
-  for_each_pack<kPackElems<T>>(n, all_aligned(x, b, y), [&](auto width, int64_t i) {
-    float sum[width], term[width];
-    load(x + i, sum);
-    load(b + i, term);
-    for (int k = 0; k < width; ++k) sum[k] += factor * term[k];
-    store(y + i, sum);
-  });
-}
-
-// d_b (+)= gamma d_y
-template <class T>
-__global__ void add_scaled_backward_b_kernel(const T* __restrict__ gamma, const T* __restrict__ d_y,
-                                             int64_t n, bool accumulate, T* d_b) {
-  const float factor = to_float(*gamma);
-  for_each_pack<kPackElems<T>>(n, all_aligned(d_y, d_b), [&](auto width, int64_t i) {
+__global__ void scale_by_kernel(const float* __restrict__ gamma, const float* __restrict__ x,
+                                int64_t n, bool accumulate, T* y) {
+  const float factor = *gamma;
+  for_each_pack<kMasterPack>(n, all_aligned(x, y), [&](auto width, int64_t i) {
     float in[width], out[width];
-    load(d_y + i, in);
-    if (accumulate) load(d_b + i, out);
+    load(x + i, in);
+    if (accumulate) load(y + i, out);
     for (int k = 0; k < width; ++k) out[k] = (accumulate ? out[k] : 0.0f) + factor * in[k];
-    store(d_b + i, out);
+    store(y + i, out);
   });
 }
 
 // partial (block) = the block's part of <a, b>
-template <class T>
-__global__ void dot_kernel(const T* __restrict__ a, const T* __restrict__ b, int64_t n,
+__global__ void dot_kernel(const float* __restrict__ a, const float* __restrict__ b, int64_t n,
                            double* partial) {
   float sum = 0;
-  for_each_pack<kPackElems<T>>(n, all_aligned(a, b), [&](auto width, int64_t i) {
+  for_each_pack<kMasterPack>(n, all_aligned(a, b), [&](auto width, int64_t i) {
     float left[width], right[width];
     load(a + i, left);
     load(b + i, right);
@@ -85,14 +71,11 @@ __global__ void dot_kernel(const T* __restrict__ a, const T* __restrict__ b, int
 }
 
 // sum (1) (+)= the partial sums
-template <class T>
 __global__ void dot_end_kernel(const double* __restrict__ partial, int64_t count, bool accumulate,
-                               T* sum) {
+                               float* sum) {
   const double total = block_sum_of(partial, count);
-  if (threadIdx.x == 0) {
-    const double before = accumulate ? static_cast<double>(to_float(*sum)) : 0.0;
-    *sum = from_float<T>(static_cast<float>(before + total));
-  }
+  if (threadIdx.x != 0) return;
+  *sum = static_cast<float>((accumulate ? static_cast<double>(*sum) : 0.0) + total);
 }
 
 }  // namespace
@@ -123,44 +106,25 @@ void add_bias(const CudaExec& ex, ConstView x, ConstView bias, View y) {
   });
 }
 
-void add_scaled_forward(const CudaExec& ex, ConstView x, ConstView gamma, ConstView b, View y) {
+void scale_by(const CudaExec& ex, ConstView gamma, ConstView x, View y, bool accumulate) {
   const Observed observed(ex);
-  check_shape("add_scaled", "gamma", gamma.shape, {1});
-  check_shape("add_scaled", "b", b.shape, x.shape);
-  check_shape("add_scaled", "y", y.shape, x.shape);
+  check_scale_by(gamma, x, y, accumulate);
   const int64_t n = x.elems();
-  dispatch_cuda("add_scaled", x.dtype, [&]<class T>(TypeTag<T>) {
-    launch(add_scaled_kernel<T>, pack_blocks<kPackElems<T>>(n, kThreads), kThreads, 0, ex.stream,
-           x.as<T>(), gamma.as<T>(), b.as<T>(), n, y.as<T>());
+  dispatch_cuda("scale_by", y.dtype, [&]<class T>(TypeTag<T>) {
+    launch(scale_by_kernel<T>, pack_blocks<kMasterPack>(n, kThreads), kThreads, 0, ex.stream,
+           gamma.as<float>(), x.as<float>(), n, accumulate, y.as<T>());
   });
 }
 
-void add_scaled_backward_b(const CudaExec& ex, ConstView gamma, ConstView d_y, View d_b,
-                           bool accumulate) {
+void inner_product(const CudaExec& ex, ConstView a, ConstView b, View sum, bool accumulate,
+                   View scratch) {
   const Observed observed(ex);
-  check_shape("add_scaled", "d_b", d_b.shape, d_y.shape);
-  const int64_t n = d_y.elems();
-  dispatch_cuda("add_scaled", d_y.dtype, [&]<class T>(TypeTag<T>) {
-    launch(add_scaled_backward_b_kernel<T>, pack_blocks<kPackElems<T>>(n, kThreads), kThreads, 0,
-           ex.stream, gamma.as<T>(), d_y.as<T>(), n, accumulate, d_b.as<T>());
-  });
-}
-
-void add_scaled_backward_gamma(const CudaExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate, View scratch) {
-  const Observed observed(ex);
-  check_shape("add_scaled", "d_y", d_y.shape, b.shape);
-  check(scratch.elems() >= add_scaled_scratch_elems(b.shape), "add_scaled: scratch of {} elements",
-        scratch.elems());
+  check_inner_product(a, b, sum, scratch);
   auto* partial = scratch.as<double>();
-  const int64_t n = b.elems(), blocks = std::min(kMaxPartials, add_scaled_scratch_elems(b.shape));
-  dispatch_cuda("add_scaled", b.dtype, [&]<class T>(TypeTag<T>) {
-    launch(dot_kernel<T>, blocks, kThreads, 0, ex.stream, b.as<T>(), d_y.as<T>(), n, partial);
-  });
-  dispatch_cuda("add_scaled", d_gamma.dtype, [&]<class T>(TypeTag<T>) {
-    launch(dot_end_kernel<T>, 1, kLastThreads, 0, ex.stream, partial, blocks, accumulate,
-           d_gamma.as<T>());
-  });
+  const int64_t n = a.elems(), blocks = std::min(kMaxPartials, inner_product_scratch_elems(n));
+  launch(dot_kernel, blocks, kThreads, 0, ex.stream, a.as<float>(), b.as<float>(), n, partial);
+  launch(dot_end_kernel, 1, kLastThreads, 0, ex.stream, partial, blocks, accumulate,
+         sum.as<float>());
 }
 
 }  // namespace bigbigan

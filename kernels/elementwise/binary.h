@@ -14,20 +14,16 @@ void add(const CudaExec& ex, ConstView a, ConstView b, View y);
 void add_bias(const CpuExec& ex, ConstView x, ConstView bias, View y);
 void add_bias(const CudaExec& ex, ConstView x, ConstView bias, View y);
 
-// y = x + gamma b with gamma (1).
-void add_scaled_forward(const CpuExec& ex, ConstView x, ConstView gamma, ConstView b, View y);
-void add_scaled_forward(const CudaExec& ex, ConstView x, ConstView gamma, ConstView b, View y);
-// d_b (+)= gamma d_y
-void add_scaled_backward_b(const CpuExec& ex, ConstView gamma, ConstView d_y, View d_b,
-                           bool accumulate);
-void add_scaled_backward_b(const CudaExec& ex, ConstView gamma, ConstView d_y, View d_b,
-                           bool accumulate);
-// Elements of the scratch that add_scaled_backward_gamma needs for b, of dtype f64.
-int64_t add_scaled_scratch_elems(const Shape& b);
-// d_gamma (1) (+)= <d_y, b>, in fixed order.
-void add_scaled_backward_gamma(const CpuExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate, View scratch);
-void add_scaled_backward_gamma(const CudaExec& ex, ConstView b, ConstView d_y, View d_gamma,
-                               bool accumulate, View scratch);
+// y (+)= gamma x with gamma (1), both masters; y as x, or rounded to bf16 where it is overwritten.
+void scale_by(const CpuExec& ex, ConstView gamma, ConstView x, View y, bool accumulate);
+void scale_by(const CudaExec& ex, ConstView gamma, ConstView x, View y, bool accumulate);
+
+// f64 elements of scratch for inner_product of so many elements.
+int64_t inner_product_scratch_elems(int64_t elems);
+// sum (1) (+)= <a, b> of masters, in fixed order.
+void inner_product(const CpuExec& ex, ConstView a, ConstView b, View sum, bool accumulate,
+                   View scratch);
+void inner_product(const CudaExec& ex, ConstView a, ConstView b, View sum, bool accumulate,
+                   View scratch);
 
 }  // namespace bigbigan

@@ -91,6 +91,8 @@ Attention::Attention(const Scope& scope, int64_t channels)
       o(scope / "o", channels / 2, channels, 1, false),
       gamma(scope.param("gamma", {1}, Init::kZeros)) {
   check(channels % 8 == 0, "attention: {} channels, expected a multiple of 8", channels);
+  check(scope.spectral != nullptr, "attention: expected in a network with spectral norm");
+  scope.spectral->keep_master(o.weight, true);  // it is scaled before it meets an activation
 }
 
 Var Attention::operator()(const Context& ctx, const PreparedWeights& prepared, const Var& x) const {
@@ -100,7 +102,8 @@ Var Attention::operator()(const Context& ctx, const PreparedWeights& prepared, c
       split_projections(ctx, conv2d(ctx, x, joined, {}, {}), theta.weight.param.shape()[0]);
   const Shape& s = x.shape();
   const Var mixed = reshape(ctx, attention(ctx, query, key, value), {s[0], s[1], s[2], s[3] / 2});
-  return add_scaled(ctx, x, gamma(ctx), o(ctx, prepared, mixed));
+  const Var out = scaled_weight(ctx, weight(o), gamma.master(ctx));
+  return conv1x1_add(ctx, mixed, out, {}, x);
 }
 
 ResidualMlp::ResidualMlp(const Scope& scope, int64_t in, int64_t width, int64_t block_count,

@@ -82,7 +82,8 @@ struct ConditionalBatchNorm {
 };
 
 // BigGAN's non-local block: x + gamma o(attention(theta(x), pool phi(x), pool g(x))). theta, phi
-// and g are parameters of their own, and one convolution.
+// and g are parameters of their own, and one convolution. gamma scales o's weight, not its result,
+// so that one product forms the sum: gamma (W m) = (gamma W) m. In a network with spectral norm.
 struct Attention {
   Conv2d theta, phi, g, o;
   Param gamma;

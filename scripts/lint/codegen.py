@@ -30,8 +30,6 @@ TILED = {"forward_kernel": 128, "backward_query_kernel": 128, "backward_key_kern
 # of 16 bytes.
 LOOPS = {
     "add_kernel": (2, 1),
-    "add_scaled_backward_b_kernel": (2, 1),
-    "add_scaled_kernel": (2, 1),
     "backward_key_bf16_kernel": (41, 10),
     "backward_key_kernel": (25, 6),
     "backward_query_bf16_kernel": (34, 5),
@@ -39,6 +37,7 @@ LOOPS = {
     "chunk_kernel": (3, 0),
     "column_sums_kernel": (5, 0),
     "denormalize_kernel": (1, 0),
+    "dot_kernel": (2, 0),
     "ema_kernel": (2, 1),
     "forward_bf16_kernel": (19, 5),
     "forward_kernel": (9, 3),
@@ -46,6 +45,7 @@ LOOPS = {
     "map_kernel": (2, 1),
     "optimizer_kernel": (6, 4),
     "rows_kernel": (15, 0),
+    "scale_by_kernel": (1, 0),
     "scale_kernel": (5, 5),
 }
 

@@ -83,12 +83,6 @@ def _(s, k):
     return lambda: a + F.interpolate(b, scale_factor=2)
 
 
-@peer("add_scaled_forward")
-def _(s, k):
-    x, gain = s.image(*k["x"]), s.normal(1)
-    return lambda: torch.addcmul(x, x, gain)
-
-
 @peer("upsample2x")
 def _(s, k):
     x = s.image(*k["x"])

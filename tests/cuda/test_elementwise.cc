@@ -81,26 +81,13 @@ TEST_CASE("relu keeps NaN and passes no gradient at 0") {
 
 TEST_CASE("sums of tensors") {
   const DType dtype = GENERATE(DType::kF32, DType::kBF16);
-  const double tolerance = sum_tolerance(dtype);
   for (const Shape& shape : kShapes) {
     Twins twins;
     const Twin a = twins.normal(shape, dtype), b = twins.normal(shape, dtype);
-    const Twin gamma = twins.of({1}, dtype, std::vector<double>{0.7});
-    const Twin sum = twins.fresh(shape, dtype), scaled = twins.fresh(shape, dtype);
-    twins.run([&](const auto& ex, auto at) {
-      add(ex, at(a), at(b), at(sum));
-      add_scaled_forward(ex, at(a), at(gamma), at(b), at(scaled));
-    });
+    const Twin sum = twins.fresh(shape, dtype);
+    twins.run([&](const auto& ex, auto at) { add(ex, at(a), at(b), at(sum)); });
     INFO(to_string(shape));
     twins.require_equal(sum);
-    twins.require_close(scaled, tolerance);
-    for (const bool accumulate : {false, true}) {
-      const Twin d_b = accumulate ? twins.normal(shape, dtype) : twins.fresh(shape, dtype);
-      twins.run([&](const auto& ex, auto at) {
-        add_scaled_backward_b(ex, at(gamma), at(a), at(d_b), accumulate);
-      });
-      twins.require_close(d_b, tolerance);
-    }
   }
 }
 
@@ -125,51 +112,27 @@ TEST_CASE("add_bias") {
   }
 }
 
-TEST_CASE("gradient of a learned scale") {
-  const DType dtype = GENERATE(DType::kF32, DType::kBF16);
+TEST_CASE("a learned scale, and its gradient") {
+  const DType dtype = DType::kF32;
   for (const Shape& shape : {Shape{0}, {1}, {31}, {33, 1}, {2, 3, 5, 7}, {3, 16384}, {50001}}) {
     for (const bool accumulate : {false, true}) {
       Twins twins;
       // An offset, so that the sum does not cancel: the tolerance is relative to it.
-      const Twin b = twins.normal(shape, dtype, 1.0, 1.0);
-      const Twin d_y = twins.normal(shape, dtype, 1.0, 1.0);
+      const Twin w = twins.normal(shape, dtype, 1.0, 1.0), d = twins.normal(shape, dtype, 1.0, 1.0);
+      const Twin gamma = twins.of({1}, dtype, std::vector<double>{0.7});
+      const Twin y = accumulate ? twins.normal(shape, dtype) : twins.fresh(shape, dtype);
+      const Twin rounded = twins.fresh(shape, DType::kBF16);
       const Twin d_gamma = accumulate ? twins.normal({1}, dtype) : twins.fresh({1}, dtype);
-      const Twin scratch = twins.fresh({add_scaled_scratch_elems(shape)}, DType::kF64);
+      const Twin scratch = twins.fresh({inner_product_scratch_elems(shape.elems())}, DType::kF64);
       twins.run([&](const auto& ex, auto at) {
-        add_scaled_backward_gamma(ex, at(b), at(d_y), at(d_gamma), accumulate, at(scratch));
+        scale_by(ex, at(gamma), at(w), at(y), accumulate);
+        scale_by(ex, at(gamma), at(w), at(rounded), false);
+        inner_product(ex, at(w), at(d), at(d_gamma), accumulate, at(scratch));
       });
       INFO(to_string(shape) << (accumulate ? ", accumulated" : ""));
+      twins.require_close(y, sum_tolerance(dtype));
+      twins.require_equal(rounded);
       twins.require_close(d_gamma, sum_tolerance(dtype, shape.elems() + 1));
-    }
-  }
-}
-
-namespace {
-
-struct Features {
-  int64_t rows, x_width, x_begin, y_width, y_begin, count;
-};
-
-}  // namespace
-
-TEST_CASE("copies between ranges of features") {
-  const DType dtype = GENERATE(DType::kF32, DType::kBF16);
-  for (const Features& f : std::vector<Features>{{0, 8, 0, 8, 0, 8},
-                                                 {3, 8, 0, 8, 0, 0},
-                                                 {3, 5, 1, 7, 3, 4},
-                                                 {33, 24, 8, 48, 16, 16},
-                                                 {9, 24, 8, 40, 3, 16},
-                                                 {9, 24, 8, 33, 16, 16},
-                                                 {70, 1024, 0, 1056, 32, 1024}}) {
-    for (const bool accumulate : {false, true}) {
-      Twins twins;
-      const Twin x = twins.normal({f.rows, f.x_width}, dtype);
-      const Twin y = twins.normal({f.rows, f.y_width}, dtype);
-      twins.run([&](const auto& ex, auto at) {
-        copy_features(ex, at(x), f.x_begin, at(y), f.y_begin, f.count, accumulate);
-      });
-      INFO(f.rows << " rows, " << f.count << " features" << (accumulate ? ", accumulated" : ""));
-      twins.require_equal(y);
     }
   }
 }

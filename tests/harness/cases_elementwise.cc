@@ -17,12 +17,13 @@ const std::vector<Shape>& shapes() {
 
 int64_t rows_of(const Shape& s) { return std::max<int64_t>(1, s.elems() / s[-1]); }
 
-OpCase add_scaled_case(const Shape& s) {
-  return {.name = "add_scaled/shape:" + dims(s),
-          .inputs = {{"x", s}, parameter("gamma", {1}), {"y", s}},
+OpCase scaled_weight_case(const Shape& s) {
+  return {.name = "scaled_weight/shape:" + dims(s),
+          .inputs = {master("w", s), master("gamma", {1})},
           .run = [](const Context& ctx,
-                    Inputs in) { return Outputs{add_scaled(ctx, in[0], in[1], in[2])}; },
-          .length = s.elems() + 1};
+                    Inputs in) { return Outputs{scaled_weight(ctx, in[0], in[1])}; },
+          .length = s.elems() + 1,
+          .makes_weights = true};
 }
 
 OpCase add_bias_case(const Shape& s) {
@@ -90,7 +91,7 @@ std::vector<OpCase> elementwise_cases() {
     cases.push_back(binary_case("add", s, s, add));
     cases.push_back(binary_case("concat_features", s, s, concat_features));
     cases.push_back(add_bias_case(s));
-    cases.push_back(add_scaled_case(s));
+    cases.push_back(scaled_weight_case(s));
   }
   for (const int64_t n : {0, 1, 3, 33}) cases.push_back(reparametrize_case(n, 31));
   return cases;

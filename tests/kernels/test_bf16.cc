@@ -90,12 +90,6 @@ const std::vector<std::pair<const char*, Launch>>& launches() {
          add_bias(o.ex, o.in(kImages), o.in({5}, 1), y);
          return y;
        }},
-      {"add_scaled",
-       [](Operands& o) {
-         Tensor y = o.out(kImages);
-         add_scaled_forward(o.ex, o.in(kImages), o.in({1}), o.in(kImages, 1), y);
-         return y;
-       }},
       {"copy_features",
        [](Operands& o) {
          Tensor y = o.in({48, 7}, 1);

@@ -137,8 +137,6 @@ Limits limits_of(const std::string& name) {
       {"column_sum", {.of_floor = 1.08, .used = 0.9}},
       // The same of images.
       {"batch_norm_backward_sums", {.used = 0.89, .repeats = 1.15}},
-      // The case adds x to itself.
-      {"add_scaled", {.repeats = 1.6}},
       // The pixels of a window read the same.
       {"max_pool_backward", {.repeats = 1.3, .width = 270}},
       // All pixels of an image read the same.
