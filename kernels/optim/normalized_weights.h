@@ -71,8 +71,8 @@ inline std::vector<WeightSegment> segments_of(int64_t n, const NormalizedWeights
     add(std::min(n, end), i);
   }
   add(n, weights.size());
-  std::ranges::stable_partition(segments,
-                                [&](const WeightSegment& s) { return s.weight < weights.size(); });
+  std::stable_partition(segments.begin(), segments.end(),
+                        [&](const WeightSegment& s) { return s.weight < weights.size(); });
   return segments;
 }
 
