@@ -131,15 +131,15 @@ void TrainingStep::accumulate(Gradients gradients, std::initializer_list<ParamSt
 Tensor TrainingStep::reduce(ParamStore& store, const Tensor& squared_norm) {
   store.on_gradient_ready = nullptr;
   if (GradientReducer* const reducer = reducer_of(store)) reducer->finish();
-  const Tensor sums =
-      Tensor::empty(ctx_, gradient_sums_shape(store.normalized_weights(0)), DType::kF64);
+  const NormalizedWeights weights = store.normalized_weights(0);
+  const Tensor sums = Tensor::empty(ctx_, gradient_sums_shape(weights), DType::kF64);
   for (int64_t i = 0; i < store.pieces(); ++i) {
     gradient_sums(ctx_, store.piece(store.value, i), store.piece(store.grad, i),
                   store.normalized_weights(i), sums, /*accumulate=*/i > 0);
   }
   // A piece that is not finite makes the sums so on all ranks, which then skip together.
   if (store.is_sharded()) ctx_.comm->all_reduce_sum(sums);
-  gradient_norm(ctx_, store.normalized_weights(0), sums, squared_norm, skip_);
+  gradient_norm(ctx_, weights, sums, squared_norm, skip_);
   return sums;
 }
 

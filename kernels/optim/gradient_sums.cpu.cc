@@ -44,9 +44,9 @@ LaunchWork sums_work(ConstView grad, const std::vector<WeightSegment>& segments,
 }  // namespace
 
 int64_t gradient_sums_scratch_elems(int64_t n, const NormalizedWeights& weights) {
-  int64_t chunks = 0;
-  for (const WeightSegment& segment : segments_of(n, weights)) chunks += chunks_of(segment);
-  return chunks * kGradientSums;
+  // Weights and what lies between them are segments, each with a last chunk that may be short.
+  const int64_t segments = 2 * weights.size() + 1;
+  return (n / kSegmentChunk + segments) * kGradientSums;
 }
 
 void gradient_sums(const CpuExec& ex, ConstView value, ConstView grad,
